@@ -42,7 +42,7 @@ pub enum Delta {
     Logprobs(RawJson),
     /// The model has ended.
     Finished(Finish),
-    /// Tokens used so far; a later one replaces an earlier one.
+    /// All tokens used so far; a later one replaces an earlier one.
     Usage(Usage),
 }
 

@@ -11,6 +11,8 @@ pub struct RawJson(pub String);
 /// One request in canonical form.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Call {
+    /// The dialect in which the client wrote it, by its word; what is opaque here may go back only to the same one.
+    pub dialect: &'static str,
     /// The route or model that the client named.
     pub model: String,
     /// Instructions that stand before the conversation (system prompt).
@@ -66,6 +68,8 @@ pub enum Item {
         /// Whether the function failed.
         is_error: bool,
     },
+    /// A field of the item before it that only the source dialect knows: `(name, value)`.
+    Field(String, RawJson),
 }
 
 /// A party to the conversation.
@@ -90,6 +94,8 @@ pub enum Part {
     Refusal(String),
     /// A block that only the source dialect knows, kept whole: `(type name, block)`.
     Opaque(String, RawJson),
+    /// A field of the part before it that only the source dialect knows, such as a cache mark: `(name, value)`.
+    Field(String, RawJson),
 }
 
 /// An image.
@@ -136,16 +142,20 @@ pub struct ToolCall {
 }
 
 /// A function that the client offers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tool {
-    /// Its name.
+    /// Its name; for an opaque one, what the source dialect calls its kind.
     pub name: String,
     /// What it does.
     pub description: Option<String>,
     /// JSON Schema of its arguments; `None` means no arguments.
     pub parameters: Option<RawJson>,
-    /// OpenAI's `strict`.
+    /// Whether arguments must obey the schema.
     pub strict: Option<bool>,
+    /// Fields that only the source dialect knows, in order, as `(name, value)`.
+    pub extra: Vec<(String, RawJson)>,
+    /// The whole entry, where it is not a function of the client's but something the source dialect runs itself.
+    pub opaque: Option<RawJson>,
 }
 
 /// Whether and which tool must be used.
@@ -210,6 +220,8 @@ pub enum ReasoningWish {
     Effort(String),
     /// A number of tokens.
     BudgetTokens(u32),
+    /// As much as the model sees fit.
+    Auto,
     /// Not at all.
     Off,
 }

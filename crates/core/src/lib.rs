@@ -19,6 +19,7 @@ pub mod breaker;
 pub mod call;
 pub mod fault;
 pub mod fleet;
+pub mod patience;
 pub mod plan;
 pub mod refusal;
 pub mod route;
