@@ -1,0 +1,279 @@
+//! Answers: a provider's bytes to deltas, and deltas to bytes in the caller's dialect.
+
+mod finish;
+mod tool_calls;
+mod usage;
+
+mod anthropic_read;
+mod anthropic_write;
+mod openai_read;
+mod openai_write;
+
+use commonwatt_core::answer::{Answer, Delta, Finish};
+use commonwatt_core::fault::{Fault, FaultKind};
+use commonwatt_core::refusal::Refusal;
+
+use crate::tape::{Kind, Tape, View};
+use crate::{Dialect, fault, refusal, sse};
+
+/// Reads a provider's stream, event by event. Nothing is allocated but what the deltas hold.
+#[derive(Debug)]
+pub struct AnswerReader {
+    dialect: Dialect,
+    tape: Tape,
+    state: State,
+    seen: Seen,
+    ended: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    OpenAi(openai_read::Reader),
+    Anthropic(anthropic_read::Reader),
+}
+
+/// What must be known of an answer to tell a complete one from a cut or an empty one.
+#[derive(Debug, Default)]
+struct Seen {
+    content: bool,
+    output_tokens: u64,
+    finish: Option<Finish>,
+}
+
+impl Seen {
+    fn note(&mut self, deltas: &[Delta]) {
+        for delta in deltas {
+            self.content |= delta.is_content();
+            if let Delta::Usage(usage) = delta {
+                self.output_tokens = usage.output;
+            }
+            if let Delta::Finished(finish) = delta {
+                self.finish = Some(finish.clone());
+            }
+        }
+    }
+
+    /// Whether the answer is complete, at its end.
+    fn judge(&self) -> Result<(), Fault> {
+        match &self.finish {
+            None => Err(Fault::new(FaultKind::Cut, "the answer ended without saying why")),
+            Some(Finish::Stop) if !self.content && self.output_tokens == 0 => {
+                Err(Fault::new(FaultKind::Empty, "the answer is empty"))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+impl AnswerReader {
+    /// A reader for one stream.
+    #[must_use]
+    pub fn new(dialect: Dialect) -> Self {
+        let state = match dialect {
+            Dialect::OpenAiChat => State::OpenAi(openai_read::Reader::default()),
+            Dialect::AnthropicMessages => State::Anthropic(anthropic_read::Reader::default()),
+        };
+        Self { dialect, tape: Tape::default(), state, seen: Seen::default(), ended: false }
+    }
+
+    /// Reads the next event and adds what it says to `out`. What comes after the end is ignored.
+    ///
+    /// # Errors
+    /// A fault when the event is not of the dialect, tells of an error, or ends an answer that is not complete.
+    pub fn read(&mut self, event: &sse::Event, out: &mut Vec<Delta>) -> Result<(), Fault> {
+        let data = event.data().trim_ascii();
+        if self.ended || data.is_empty() {
+            return Ok(());
+        }
+        if data == b"[DONE]" {
+            self.seen.judge()?;
+            self.ended = true;
+            return Ok(());
+        }
+        let root = read_json(&mut self.tape, data, "an event of the stream")?;
+        if is_error(&root) || event.name() == Some(b"error") {
+            return Err(fault::in_band(self.dialect, data));
+        }
+        let before = out.len();
+        let outcome = match &mut self.state {
+            State::OpenAi(reader) => reader.chunk(&root, out).map(|()| false),
+            State::Anthropic(reader) => reader.event(&root, out),
+        };
+        self.seen.note(out.get(before..).unwrap_or_default());
+        if outcome? {
+            self.seen.judge()?;
+            self.ended = true;
+        }
+        Ok(())
+    }
+
+    /// Whether the dialect's terminator has come, after a proper finish: `[DONE]`, or `message_stop`.
+    #[must_use]
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether the answer is complete if no more bytes come: it has said why it ended. Servers that leave out the
+    /// terminator are many; one that leaves out the reason has been cut.
+    #[must_use]
+    pub fn may_end_here(&self) -> bool {
+        self.ended || self.seen.judge().is_ok()
+    }
+
+    /// What kind of fault the end of the bytes is now, if it is one.
+    ///
+    /// # Errors
+    /// `Cut` without a reason to have ended, `Empty` with nothing inside.
+    pub fn close(&self) -> Result<(), Fault> {
+        if self.ended { Ok(()) } else { self.seen.judge() }
+    }
+}
+
+/// Reads an answer that is not streamed.
+///
+/// # Errors
+/// `Malformed` when it is not of the dialect, `Empty` when nothing is inside, `InBand` or a better kind when it is an
+/// error with a success's status.
+pub fn read_whole(dialect: Dialect, body: &[u8]) -> Result<Vec<Delta>, Fault> {
+    let mut tape = Tape::default();
+    let root = read_json(&mut tape, body, "the answer")?;
+    if root.kind() != Kind::Object {
+        return Err(Fault::new(FaultKind::Malformed, "the answer is not a JSON object"));
+    }
+    if is_error(&root) {
+        return Err(fault::in_band(dialect, body));
+    }
+    let mut deltas = Vec::new();
+    match dialect {
+        Dialect::OpenAiChat => openai_read::whole(&root, &mut deltas)?,
+        Dialect::AnthropicMessages => anthropic_read::whole(&root, &mut deltas)?,
+    }
+    let mut seen = Seen::default();
+    seen.note(&deltas);
+    if seen.finish.is_none() && seen.content {
+        // Some servers forget the reason in a whole answer; its last byte has arrived all the same.
+        deltas.push(Delta::Finished(Finish::Stop));
+    } else if seen.finish.is_none() {
+        return Err(Fault::new(FaultKind::Empty, "the answer is empty"));
+    } else {
+        seen.judge()?;
+    }
+    Ok(deltas)
+}
+
+fn read_json<'a>(tape: &'a mut Tape, text: &'a [u8], what: &str) -> Result<View<'a>, Fault> {
+    if text.trim_ascii().is_empty() {
+        return Err(Fault::new(FaultKind::Empty, format!("{what} is empty")));
+    }
+    let told = |error: crate::scan::SyntaxError| {
+        Fault::new(FaultKind::Malformed, format!("{what} is not valid JSON: {}", error.told(text)))
+    };
+    tape.read(text).map_err(told)
+}
+
+fn is_error(root: &View<'_>) -> bool {
+    let says = |name: &str| root.get_string(name).is_some_and(|kind| kind == "error");
+    let told = |error: View<'_>| match error.kind() {
+        Kind::Object => error.members().next().is_some(),
+        Kind::String => error.string().is_some_and(|text| !text.is_empty()),
+        Kind::Array | Kind::Number | Kind::True => true,
+        Kind::False | Kind::Null => false,
+    };
+    root.get("error").is_some_and(told) || says("type") || says("object")
+}
+
+/// What the caller's answer says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The call's id; the dialect's own prefix is put before it.
+    pub id: String,
+    /// The model that is named.
+    pub model: String,
+    /// When, in seconds since 1970.
+    pub created_unix_s: u64,
+    /// Whether usage is written at the end of a stream (OpenAI; Anthropic always does).
+    pub stream_usage: bool,
+}
+
+/// Writes a stream in the caller's dialect. Whatever the order of the deltas, the grammar is valid.
+#[derive(Debug)]
+pub struct AnswerWriter {
+    form: Form,
+}
+
+#[derive(Debug)]
+enum Form {
+    OpenAi(openai_write::Writer),
+    Anthropic(anthropic_write::Writer),
+}
+
+impl AnswerWriter {
+    /// A writer for one stream.
+    #[must_use]
+    pub fn new(dialect: Dialect, head: Head) -> Self {
+        let form = match dialect {
+            Dialect::OpenAiChat => Form::OpenAi(openai_write::Writer::new(head)),
+            Dialect::AnthropicMessages => Form::Anthropic(anthropic_write::Writer::new(head)),
+        };
+        Self { form }
+    }
+
+    /// Writes one delta; some are kept until [`finish`](Self::finish).
+    pub fn write(&mut self, delta: &Delta, out: &mut Vec<u8>) {
+        match &mut self.form {
+            Form::OpenAi(writer) => writer.write(delta, out),
+            Form::Anthropic(writer) => writer.write(delta, out),
+        }
+    }
+
+    /// Ends the answer: open blocks, the reason, usage, the terminator. An answer that was never finished ends in an
+    /// error instead, so that nobody takes it for a whole one.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        let finished = match &mut self.form {
+            Form::OpenAi(writer) => writer.finish(out),
+            Form::Anthropic(writer) => writer.finish(out),
+        };
+        if !finished {
+            self.refuse(&refusal::unfinished(), out);
+        }
+    }
+
+    /// Tells the caller of an error in the stream; nothing may follow.
+    pub fn refuse(&mut self, refusal: &Refusal, out: &mut Vec<u8>) {
+        let dialect = match self.form {
+            Form::OpenAi(_) => Dialect::OpenAiChat,
+            Form::Anthropic(_) => Dialect::AnthropicMessages,
+        };
+        Self::refuse_verbatim(dialect, refusal, out);
+    }
+
+    /// The same for a stream that was forwarded and not written here.
+    pub fn refuse_verbatim(dialect: Dialect, refusal: &Refusal, out: &mut Vec<u8>) {
+        refusal::write_event(dialect, refusal, out);
+    }
+
+    /// Something harmless, for connections that die of silence.
+    pub fn heartbeat(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(match self.form {
+            Form::OpenAi(_) => b": waiting\n\n".as_slice(),
+            Form::Anthropic(_) => b"event: ping\ndata: {\"type\":\"ping\"}\n\n",
+        });
+    }
+}
+
+/// Writes an answer that is not streamed.
+#[must_use]
+pub fn write_whole(dialect: Dialect, answer: &Answer, head: &Head) -> Vec<u8> {
+    match dialect {
+        Dialect::OpenAiChat => openai_write::whole(answer, head),
+        Dialect::AnthropicMessages => anthropic_write::whole(answer, head),
+    }
+}
+
+/// `prefix` before `id`, unless it is there.
+fn prefixed(prefix: &str, id: &str) -> String {
+    if id.starts_with(prefix) { id.to_owned() } else { format!("{prefix}{id}") }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! Dialects both ways: bytes to the canonical call and answer, and back.
+//!
+//! *Knows:* how OpenAI Chat Completions and Anthropic Messages are written, request, answer, stream and error; how a
+//! stream of events is cut into events; what is lost when one dialect cannot say what the other said.
+//!
+//! *Does not know:* sockets, credentials, deployments, time, who asks or why.
+//!
+//! A request: [`open`] looks it over (one scan, no parse) → [`Envelope::adapted`] if it stays in its dialect, else
+//! [`decode`] → [`encode`]. An answer: [`sse::Framer`] cuts the stream → [`AnswerReader`] reads it into deltas →
+//! [`AnswerWriter`] writes them. Whole answers: [`read_whole`], [`write_whole`]. Errors: [`read_fault`] for a
+//! provider's, [`write_refusal`] and [`status`] for ours.
+
+#![forbid(unsafe_code)]
+
+mod emit;
+mod scan;
+mod tape;
+mod tool_ids;
+
+mod adapt;
+mod envelope;
+mod request;
+
+pub mod sse;
+
+mod answer;
+mod fault;
+mod models;
+mod refusal;
+
+pub use answer::{AnswerReader, AnswerWriter, Head, read_whole, write_whole};
+pub use envelope::{Envelope, open};
+pub use fault::read_fault;
+pub use models::{ModelLine, read_token_count, write_model, write_models, write_token_count};
+pub use refusal::{status, write_refusal};
+pub use request::{
+    BadInput, Encoded, EngineChat, Quirks, ToolIdShape, Untranslatable, decode, drop_sealed_reasoning, encode,
+    engine_messages,
+};
+
+/// A protocol in which models are spoken to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Dialect {
+    /// `POST /v1/chat/completions`.
+    OpenAiChat,
+    /// `POST /v1/messages`.
+    AnthropicMessages,
+}
+
+impl Dialect {
+    /// Every dialect there is.
+    pub const ALL: [Self; 2] = [Self::OpenAiChat, Self::AnthropicMessages];
+
+    /// Its word in configuration, headers and records.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::OpenAiChat => "openai-chat",
+            Self::AnthropicMessages => "anthropic-messages",
+        }
+    }
+
+    /// The dialect that this word means.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dialect| dialect.word() == word)
+    }
+}
+
+impl std::fmt::Display for Dialect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.word())
+    }
+}

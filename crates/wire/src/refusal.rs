@@ -1,0 +1,158 @@
+//! What a caller is told when there is no answer, in its dialect's own words.
+//!
+//! ```text
+//! {"error":{"message":"…","type":"invalid_request_error","param":null,"code":"model_not_found"}}     OpenAI
+//! {"type":"error","error":{"type":"not_found_error","message":"…"},"request_id":"…"}                 Anthropic
+//! ```
+
+use commonwatt_core::refusal::{Refusal, RefusalKind};
+
+use crate::Dialect;
+use crate::emit::Object;
+
+/// The status code of a refusal. The only place where one becomes the other.
+#[must_use]
+pub fn status(dialect: Dialect, kind: RefusalKind) -> u16 {
+    match kind {
+        RefusalKind::BadRequest | RefusalKind::ContextOverflow | RefusalKind::NotCapable => 400,
+        RefusalKind::Unauthenticated => 401,
+        RefusalKind::Forbidden => 403,
+        RefusalKind::UnknownModel | RefusalKind::UnknownPath => 404,
+        RefusalKind::MethodNotAllowed => 405,
+        RefusalKind::RequestTimeout => 408,
+        RefusalKind::TooLarge => 413,
+        RefusalKind::RateLimited => 429,
+        RefusalKind::Internal => 500,
+        RefusalKind::UpstreamFailed => 502,
+        RefusalKind::Busy | RefusalKind::ShuttingDown => match dialect {
+            Dialect::OpenAiChat => 503,
+            Dialect::AnthropicMessages => 529,
+        },
+        RefusalKind::UpstreamTimeout => 504,
+        RefusalKind::Loop => 508,
+    }
+}
+
+/// The body of a refusal.
+#[must_use]
+pub fn write_refusal(dialect: Dialect, refusal: &Refusal, request_id: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    write(dialect, refusal, Some(request_id), &mut out);
+    out
+}
+
+/// A refusal inside a stream that has begun.
+pub(crate) fn write_event(dialect: Dialect, refusal: &Refusal, out: &mut Vec<u8>) {
+    out.extend_from_slice(match dialect {
+        Dialect::OpenAiChat => b"data: ".as_slice(),
+        Dialect::AnthropicMessages => b"event: error\ndata: ",
+    });
+    write(dialect, refusal, None, out);
+    out.extend_from_slice(b"\n\n");
+}
+
+/// The refusal of an answer that has no end.
+pub(crate) fn unfinished() -> Refusal {
+    Refusal::new(RefusalKind::UpstreamFailed, "the answer broke off: it ended without saying why")
+}
+
+fn write(dialect: Dialect, refusal: &Refusal, request_id: Option<&str>, out: &mut Vec<u8>) {
+    let mut body = Object::open(out);
+    match dialect {
+        Dialect::OpenAiChat => {
+            let (kind, code, param) = openai(refusal.kind);
+            let mut error = body.object("error");
+            error.string("message", &refusal.message);
+            error.string("type", kind);
+            match param {
+                Some(param) => error.string("param", param),
+                None => error.null("param"),
+            }
+            match code {
+                Some(code) => error.string("code", code),
+                None => error.null("code"),
+            }
+            error.close();
+        }
+        Dialect::AnthropicMessages => {
+            body.string("type", "error");
+            let mut error = body.object("error");
+            error.string("type", anthropic(refusal.kind));
+            error.string("message", &refusal.message);
+            error.close();
+            if let Some(request_id) = request_id {
+                body.string("request_id", request_id);
+            }
+        }
+    }
+    body.close();
+}
+
+/// OpenAI's type, code and parameter.
+fn openai(kind: RefusalKind) -> (&'static str, Option<&'static str>, Option<&'static str>) {
+    const CALLER: &str = "invalid_request_error";
+    const SERVER: &str = "server_error";
+    match kind {
+        RefusalKind::Unauthenticated => (CALLER, Some("invalid_api_key"), None),
+        RefusalKind::Forbidden => ("permission_error", Some("insufficient_permissions"), None),
+        RefusalKind::BadRequest => (CALLER, None, None),
+        RefusalKind::UnknownModel => (CALLER, Some("model_not_found"), Some("model")),
+        RefusalKind::UnknownPath => (CALLER, Some("unknown_url"), None),
+        RefusalKind::MethodNotAllowed => (CALLER, Some("method_not_supported"), None),
+        RefusalKind::TooLarge => (CALLER, Some("request_too_large"), None),
+        RefusalKind::RequestTimeout => (CALLER, Some("request_timeout"), None),
+        RefusalKind::ContextOverflow => (CALLER, Some("context_length_exceeded"), Some("messages")),
+        RefusalKind::NotCapable => (CALLER, Some("unsupported_value"), Some("model")),
+        RefusalKind::RateLimited => ("rate_limit_error", Some("rate_limit_exceeded"), None),
+        RefusalKind::Busy => (SERVER, Some("overloaded"), None),
+        RefusalKind::Loop => (SERVER, Some("loop_detected"), None),
+        RefusalKind::UpstreamFailed => (SERVER, Some("upstream_failed"), None),
+        RefusalKind::UpstreamTimeout => (SERVER, Some("upstream_timeout"), None),
+        RefusalKind::ShuttingDown => (SERVER, Some("shutting_down"), None),
+        RefusalKind::Internal => (SERVER, None, None),
+    }
+}
+
+/// Anthropic's type.
+fn anthropic(kind: RefusalKind) -> &'static str {
+    match kind {
+        RefusalKind::Unauthenticated => "authentication_error",
+        RefusalKind::Forbidden => "permission_error",
+        RefusalKind::BadRequest
+        | RefusalKind::MethodNotAllowed
+        | RefusalKind::ContextOverflow
+        | RefusalKind::NotCapable => "invalid_request_error",
+        RefusalKind::TooLarge => "request_too_large",
+        RefusalKind::UnknownModel | RefusalKind::UnknownPath => "not_found_error",
+        RefusalKind::RateLimited => "rate_limit_error",
+        RefusalKind::Busy | RefusalKind::ShuttingDown => "overloaded_error",
+        RefusalKind::RequestTimeout | RefusalKind::UpstreamTimeout => "timeout_error",
+        RefusalKind::Loop | RefusalKind::UpstreamFailed | RefusalKind::Internal => "api_error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_dialect_is_refused_in_its_own_words() {
+        let refusal = Refusal::new(RefusalKind::UnknownModel, "model `x` is not known here");
+        let told = |dialect| String::from_utf8(write_refusal(dialect, &refusal, "req_1")).expect("text");
+        assert_eq!(
+            told(Dialect::OpenAiChat),
+            r#"{"error":{"message":"model `x` is not known here","type":"invalid_request_error","param":"model","code":"model_not_found"}}"#
+        );
+        assert_eq!(
+            told(Dialect::AnthropicMessages),
+            r#"{"type":"error","error":{"type":"not_found_error","message":"model `x` is not known here"},"request_id":"req_1"}"#
+        );
+    }
+
+    #[test]
+    fn a_full_house_has_each_dialects_own_status() {
+        assert_eq!(status(Dialect::OpenAiChat, RefusalKind::Busy), 503);
+        assert_eq!(status(Dialect::AnthropicMessages, RefusalKind::Busy), 529);
+        assert_eq!(status(Dialect::AnthropicMessages, RefusalKind::TooLarge), 413);
+    }
+}

@@ -1,0 +1,150 @@
+//! Requests: bytes to the canonical call, and a call to bytes in any dialect.
+//!
+//! What one dialect says and another cannot is never dropped in silence: [`Encoded::lossy`] names it. What the source
+//! dialect alone knows travels in the call as it stood ([`Part::Opaque`](commonwatt_core::call::Part), `Field`,
+//! `extra`), and is written back when the call goes out in that dialect again.
+
+mod openai_read;
+mod openai_write;
+
+mod anthropic_read;
+mod anthropic_thinking;
+mod anthropic_write;
+
+mod engine;
+
+mod lossy;
+mod quirks;
+mod turns;
+
+use commonwatt_core::call::{Call, Item};
+
+pub use engine::{EngineChat, engine_messages};
+pub use quirks::{Quirks, ToolIdShape};
+
+use crate::Dialect;
+use crate::scan::SyntaxError;
+use crate::tape::{Tape, View};
+
+/// A request that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct BadInput {
+    message: String,
+}
+
+impl BadInput {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into() }
+    }
+
+    pub(crate) fn syntax(error: SyntaxError, body: &[u8]) -> Self {
+        Self::new(format!("the body is not valid JSON: {}", error.told(body)))
+    }
+
+    /// A field that is missing or of the wrong kind.
+    fn field(path: impl std::fmt::Display, must: &str) -> Self {
+        Self::new(format!("the field `{path}` must be {must}"))
+    }
+}
+
+/// A call that cannot be said in a dialect at all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Untranslatable {
+    message: String,
+}
+
+/// A request in some dialect, and what could not be carried into it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// The bytes.
+    pub body: Vec<u8>,
+    /// What was lost or changed: field names with, where it helps, a word in brackets. Printable ASCII.
+    pub lossy: Vec<String>,
+}
+
+/// Reads a whole request.
+///
+/// # Errors
+/// [`BadInput`] when it is not valid in its dialect.
+pub fn decode(dialect: Dialect, body: &[u8]) -> Result<Call, BadInput> {
+    let mut tape = Tape::default();
+    let root = tape.read(body).map_err(|error| BadInput::syntax(error, body))?;
+    if root.kind() != crate::tape::Kind::Object {
+        return Err(BadInput::new("the body must be a JSON object"));
+    }
+    let call = match dialect {
+        Dialect::OpenAiChat => openai_read::decode(root),
+        Dialect::AnthropicMessages => anthropic_read::decode(root),
+    }?;
+    if call.model.is_empty() {
+        return Err(BadInput::new("the field `model` is missing: name a route such as `auto`, or a model"));
+    }
+    Ok(call)
+}
+
+/// Writes a call in a dialect, for `model`, the way the provider wants it.
+///
+/// # Errors
+/// [`Untranslatable`] when the dialect has no words for what the call asks.
+pub fn encode(dialect: Dialect, call: &Call, model: &str, quirks: &Quirks) -> Result<Encoded, Untranslatable> {
+    match dialect {
+        Dialect::OpenAiChat => Ok(openai_write::encode(call, model, quirks)),
+        Dialect::AnthropicMessages => anthropic_write::encode(call, model, quirks),
+    }
+}
+
+/// Removes thinking that a provider has sealed, since only the account and model that made it take it back. True when
+/// there was any.
+pub fn drop_sealed_reasoning(call: &mut Call) -> bool {
+    let before = call.items.len();
+    let mut dropping = false;
+    call.items.retain(|item| {
+        dropping = match item {
+            Item::Reasoning(reasoning) => reasoning.signature.is_some() || reasoning.redacted.is_some(),
+            // A field goes with the item before it.
+            Item::Field(..) => dropping,
+            Item::Message { .. } | Item::ToolCall(_) | Item::ToolOutput { .. } => false,
+        };
+        !dropping
+    });
+    call.items.len() < before
+}
+
+/// A value that must be a string.
+fn text(value: &View<'_>, path: impl std::fmt::Display) -> Result<String, BadInput> {
+    value.string().map(std::borrow::Cow::into_owned).ok_or_else(|| BadInput::field(path, "a string"))
+}
+
+/// A value that must be a number.
+fn number(value: &View<'_>, path: &str) -> Result<f64, BadInput> {
+    value.number().ok_or_else(|| BadInput::field(path, "a number"))
+}
+
+/// A value that must be a whole number.
+fn count(value: &View<'_>, path: &str) -> Result<u32, BadInput> {
+    let whole = value.whole().and_then(|whole| u32::try_from(whole).ok());
+    whole.ok_or_else(|| BadInput::field(path, "a whole number, not negative"))
+}
+
+/// A value that must be true or false.
+fn flag(value: &View<'_>, path: &str) -> Result<bool, BadInput> {
+    value.boolean().ok_or_else(|| BadInput::field(path, "`true` or `false`"))
+}
+
+/// A value that must be an array.
+fn list<'a>(
+    value: &View<'a>,
+    path: &dyn std::fmt::Display,
+) -> Result<impl Iterator<Item = View<'a>> + use<'a>, BadInput> {
+    if value.kind() == crate::tape::Kind::Array { Ok(value.items()) } else { Err(BadInput::field(path, "an array")) }
+}
+
+/// A value as it stands.
+fn raw(value: &View<'_>) -> commonwatt_core::call::RawJson {
+    commonwatt_core::call::RawJson(value.raw().to_owned())
+}
+
+#[cfg(test)]
+mod tests;
