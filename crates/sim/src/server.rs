@@ -1,0 +1,292 @@
+//! The simulator on a port.
+
+mod admin;
+mod line;
+mod play;
+mod stage;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request};
+use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::dialect::{Denial, Dialect, Rules};
+use crate::fault::FaultError;
+use crate::ledger::Received;
+use crate::peek::peek;
+use crate::performance::{Cue, Performance, denied, perform_plain};
+use crate::script::Script;
+use crate::settings::{Settings, SettingsError};
+use line::{Line, Orders};
+use play::{Playing, play};
+use stage::{Entry, Plan, Question, Stage};
+
+/// Connections at a time; more wait in the backlog of the port.
+const MOST_CONNECTIONS: usize = 4096;
+
+/// A simulated provider.
+#[derive(Clone, Copy, Debug)]
+pub struct Sim;
+
+/// A simulated provider that is listening; it stops when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    addr: SocketAddr,
+    stage: Arc<Stage>,
+    accepting: JoinHandle<()>,
+}
+
+/// Why a simulated provider could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum SimError {
+    /// The settings cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on `{addr}`: {source}; choose another address in `listen`, or port 0 for a free one")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+impl Sim {
+    /// Starts a provider on the current tokio runtime.
+    ///
+    /// # Errors
+    /// Settings that cannot be used; an address that cannot be listened on.
+    pub async fn start(settings: Settings) -> Result<Running, SimError> {
+        settings.check()?;
+        let listen = |source| SimError::Listen { addr: settings.listen, source };
+        let listener = TcpListener::bind(settings.listen).await.map_err(listen)?;
+        let addr = listener.local_addr().map_err(listen)?;
+        let stage = Stage::new(settings);
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&stage)));
+        Ok(Running { addr, stage, accepting })
+    }
+}
+
+impl Running {
+    /// The address it listens on.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What to give to an SDK of that dialect as its base URL.
+    #[must_use]
+    pub fn base_url(&self, dialect: Dialect) -> String {
+        format!("http://{}{}", self.addr, dialect.base_path())
+    }
+
+    /// Calls for an answer so far, those that were refused included.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.stage.calls()
+    }
+
+    /// The last 1,000 requests (and 64 MiB of bodies), oldest first.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Received> {
+        self.stage.requests()
+    }
+
+    /// Waits until the requests satisfy `enough`, and returns them. Looked at again whenever a request arrives, is
+    /// planned, or ends; put a timeout around it.
+    pub async fn wait_for(&self, enough: impl Fn(&[Received]) -> bool) -> Vec<Received> {
+        self.stage.wait_for(enough).await
+    }
+
+    /// Replaces the script; the next call takes its first step.
+    ///
+    /// # Errors
+    /// A fault that cannot be played; the old script stays.
+    pub fn script(&self, script: Script) -> Result<(), FaultError> {
+        self.stage.replace_script(script)
+    }
+
+    /// Forgets all requests; script and limits are again as in the settings.
+    pub fn reset(&self) {
+        self.stage.reset();
+    }
+
+    /// Stops listening and closes all connections. When this returns, the port refuses connections.
+    pub async fn stop(mut self) {
+        self.accepting.abort();
+        // The task was cancelled: there is nothing else that it could say.
+        let _ = (&mut self.accepting).await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// Accepts connections until the task is aborted, which ends the connections too.
+async fn accept(listener: TcpListener, stage: Arc<Stage>) {
+    let free = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
+        // A connection that fails while it is accepted is the client's affair.
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::task::yield_now().await;
+            continue;
+        };
+        let stage = Arc::clone(&stage);
+        connections.spawn(async move {
+            serve(stream, stage).await;
+            drop(permit);
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve(stream: TcpStream, stage: Arc<Stage>) {
+    // Without it, small chunks would wait for each other; a connection that refuses is about to fail anyway.
+    let _ = stream.set_nodelay(true);
+    let orders = Arc::new(Orders::default());
+    let io = TokioIo::new(Line::new(stream, Arc::clone(&orders)));
+    let service = service_fn(move |request| {
+        let (stage, orders) = (Arc::clone(&stage), Arc::clone(&orders));
+        async move { Ok::<_, Infallible>(respond(stage, orders, request).await) }
+    });
+    // Bodies are a replay: no date. An error is a connection that ended badly, mostly by order.
+    let _ = http1::Builder::new().auto_date_header(false).serve_connection(io, service).await;
+}
+
+type Answer = Response<Either<Playing, Full<Bytes>>>;
+
+async fn respond(stage: Arc<Stage>, orders: Arc<Orders>, request: Request<Incoming>) -> Answer {
+    let (head, body) = request.into_parts();
+    let limit = stage.settings.max_body_bytes;
+    if head.uri.path().starts_with(admin::PREFIX) {
+        let body = Limited::new(body, limit).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        return admin_response(admin::answer(&stage, &head.method, head.uri.path(), &body));
+    }
+    let entry = stage.arrived(&head);
+    let dialect = spoken(&head);
+    let (performance, extra) = match Limited::new(body, limit).collect().await {
+        Ok(body) => {
+            let body = body.to_bytes();
+            entry.body(body.clone());
+            rehearse(&stage, &entry, &head, &body)
+        }
+        Err(error) if error.is::<LengthLimitError>() => {
+            let message = format!("Request exceeds the maximum size of {limit} bytes");
+            (denied(dialect, &Denial::new(413, message)), HeaderMap::new())
+        }
+        // The client left before its request was complete: nobody will read this.
+        Err(_) => (denied(dialect, &Denial::usual(400)), HeaderMap::new()),
+    };
+    play(&performance, extra, orders, entry).await.map(Either::Left)
+}
+
+/// Decides what is done for a request, and which headers are added.
+fn rehearse(stage: &Stage, entry: &Entry, head: &request::Parts, body: &[u8]) -> (Performance, HeaderMap) {
+    let dialect = spoken(head);
+    let path = head.uri.path();
+    let is_call =
+        matches!(path, "/v1/chat/completions" | "/chat/completions" | "/v1/messages") && head.method == Method::POST;
+    let peeked = if is_call { peek(body) } else { None };
+    let prompt_tokens = peeked.map_or(0, |peek| u64::try_from(peek.prompt_tokens()).unwrap_or(u64::MAX));
+    let checked = check_door(&stage.settings, head, dialect);
+    if let Err(denial) = checked.and_then(|()| if is_call { stage.admit(prompt_tokens) } else { Ok(()) }) {
+        let performance = denied(dialect, &denial);
+        entry.plan(&[], &performance);
+        return (performance, door_headers(stage, dialect, denial.status));
+    }
+    let question = Question { head, body, call: is_call.then_some(dialect), peek: peeked.unwrap_or_default() };
+    let (performance, faults) = match stage.plan(&question) {
+        Err(error) => (Stage::misunderstood(dialect, &error), Vec::new()),
+        Ok(plan) if is_call => (stage.perform(dialect, &question, &plan), plan.faults),
+        Ok(plan) => (plain(stage, head, body, &plan), plan.faults),
+    };
+    stage.charge(performance.tokens().saturating_sub(prompt_tokens));
+    entry.plan(&faults, &performance);
+    let extra = if is_call { stage.limit_headers(dialect) } else { HeaderMap::new() };
+    (performance, extra)
+}
+
+/// What every request must satisfy: the key, the version, a path that exists.
+fn check_door(settings: &Settings, head: &request::Parts, dialect: Dialect) -> Result<(), Denial> {
+    let method = match head.uri.path() {
+        "/v1/chat/completions" | "/chat/completions" | "/v1/messages" | "/v1/messages/count_tokens" => Method::POST,
+        "/v1/models" | "/models" => Method::GET,
+        path => {
+            let message = format!("Unknown request URL: {} {path}. Please check the URL for typos.", head.method);
+            return Err(Denial::new(404, message).with_code("unknown_url"));
+        }
+    };
+    if head.method != method {
+        let message = format!("Method Not Allowed: use {method} for {}", head.uri.path());
+        return Err(Denial::new(405, message).with_code("method_not_supported"));
+    }
+    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(key) = &settings.api_key {
+        let bearer = header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+        if ![bearer, header("x-api-key")].contains(&Some(key)) {
+            return Err(Denial::usual(401));
+        }
+    }
+    if dialect == Dialect::Messages && header("anthropic-version").is_none() {
+        return Err(Denial::new(400, "anthropic-version: header is required"));
+    }
+    Ok(())
+}
+
+fn door_headers(stage: &Stage, dialect: Dialect, status: u16) -> HeaderMap {
+    if status == 405 {
+        return HeaderMap::from_iter([(ALLOW, HeaderValue::from_static("GET, POST"))]);
+    }
+    if status == 429 { stage.limit_headers(dialect) } else { HeaderMap::new() }
+}
+
+/// What is done for a request that is no call for an answer.
+fn plain(stage: &Stage, head: &request::Parts, body: &[u8], plan: &Plan) -> Performance {
+    let settings = &stage.settings;
+    let dialect = spoken(head);
+    let cue = Cue { dialect, body, settings, faults: &plan.faults, call: plan.call };
+    if head.uri.path() == "/v1/messages/count_tokens" {
+        let rules = Rules { seed: settings.seed, answer: &settings.answer };
+        return match Dialect::count_tokens(body, rules) {
+            Ok(tokens) => perform_plain(&cue, &serde_json::json!({ "input_tokens": tokens })),
+            Err(denial) => denied(dialect, &denial),
+        };
+    }
+    let any = ["sim".to_owned()];
+    let models: &[String] = if settings.models.is_empty() { &any } else { &settings.models };
+    perform_plain(&cue, &dialect.models(models))
+}
+
+/// The dialect that a request is in: by its path, or by the version header where a path is shared.
+fn spoken(head: &request::Parts) -> Dialect {
+    let shared = matches!(head.uri.path(), "/v1/models" | "/models");
+    if head.uri.path().starts_with("/v1/messages") || (shared && head.headers.contains_key("anthropic-version")) {
+        Dialect::Messages
+    } else {
+        Dialect::ChatCompletions
+    }
+}
+
+fn admin_response((status, body): (u16, serde_json::Value)) -> Answer {
+    let mut response = Response::new(Either::Right(Full::from(body.to_string())));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
