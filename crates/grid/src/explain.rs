@@ -1,0 +1,44 @@
+//! What would be done with a call, without doing it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use commonwatt_core::plan::Plan;
+use commonwatt_core::refusal::{Refusal, RefusalKind};
+use commonwatt_upstream::body::KeptBody;
+use commonwatt_wire::Dialect;
+
+use crate::Grid;
+use crate::request::Arrival;
+
+/// The plan for a request.
+pub struct Explained {
+    /// The route or model that the request names.
+    pub model: String,
+    /// Candidates and exclusions.
+    pub plan: Plan,
+}
+
+impl Grid {
+    /// The plan for a request body in `dialect`, as the key `credential` would get it. Nothing is sent.
+    ///
+    /// # Errors
+    /// The refusal that the request would get before it is planned.
+    pub async fn explain(
+        self: &Arc<Self>,
+        dialect: Dialect,
+        credential: Option<String>,
+        body: Bytes,
+    ) -> Result<Explained, Refusal> {
+        let body = KeptBody::Memory(body);
+        let arrival = Arrival { dialect, credential, body, headers: Vec::new(), tiers: None, via: None };
+        let call = self.open(arrival).await?;
+        let model = call.envelope.model.clone();
+        let selection = commonwatt_core::route::resolve(&call.generation.fleet, &model)
+            .map_err(|error| Refusal::new(RefusalKind::UnknownModel, error.to_string()))?;
+        let now = self.now();
+        let gate = |deployment: &commonwatt_core::fleet::Deployment| self.breakers.gate(deployment, now);
+        let plan = Plan::make(&call.id, selection, &call.grants, &call.envelope.needs, gate);
+        Ok(Explained { model, plan })
+    }
+}

@@ -1,0 +1,233 @@
+//! Settle and encode: an answer that has begun, on its way to the caller.
+//!
+//! Same dialect in and out: the provider's bytes are forwarded event by event, and read on the side. Otherwise the
+//! deltas are written in the caller's dialect. A call is settled exactly once: done, unfinished, or, when the caller
+//! leaves and the relay is dropped, abandoned. Dropping it also ends the call upstream.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use commonwatt_core::Moment;
+use commonwatt_core::answer::{Answer, Delta, Usage};
+use commonwatt_core::fault::Fault;
+use commonwatt_core::fleet::{Deployment, Tier};
+use commonwatt_core::refusal::{Refusal, RefusalKind};
+use commonwatt_upstream::reply::{Content, Frame, Frames, Reply};
+use commonwatt_wire::{AnswerWriter, Dialect, Head, write_whole};
+
+use crate::{Grid, trace};
+use crate::meters::Outcome;
+use crate::request::{Underway, Won};
+
+/// Who answered, for the response's headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// The call's id.
+    pub call_id: String,
+    /// The deployment.
+    pub deployment: String,
+    /// Its tier.
+    pub tier: Tier,
+    /// How many attempts it took.
+    pub attempts: u32,
+    /// The faults of the attempts before, as `deployment=fault`.
+    pub failed: Vec<String>,
+    /// Fields of the request that could not be carried.
+    pub lossy: Vec<String>,
+}
+
+/// An answer.
+pub struct Answered {
+    /// Who answered.
+    pub served: Served,
+    /// What.
+    pub body: AnswerBody,
+}
+
+/// The two shapes of an answer.
+pub enum AnswerBody {
+    /// Complete.
+    Whole(Bytes),
+    /// Begun.
+    Stream(Relay),
+}
+
+/// A streamed answer on its way. Yields bytes in the caller's dialect.
+pub struct Relay {
+    frames: Box<Frames>,
+    encoder: Encoder,
+    settlement: Settlement,
+    over: bool,
+}
+
+enum Encoder {
+    /// The caller's dialect is the provider's.
+    Verbatim(Dialect),
+    /// It is not.
+    Translated { writer: Box<AnswerWriter>, out: Vec<u8> },
+}
+
+impl Relay {
+    pub(crate) fn answer(grid: Arc<Grid>, call: Underway, won: Won, started: Moment) -> Answered {
+        let Won { deployment, reply: Reply { dialect, lossy, content }, attempts, faults } = won;
+        let failed = faults.iter().map(|(id, fault)| format!("{id}={}", fault.kind)).collect();
+        let served = Served {
+            call_id: call.id.0.to_string(),
+            deployment: deployment.id.to_string(),
+            tier: deployment.tier,
+            attempts,
+            failed,
+            lossy,
+        };
+        let verbatim = dialect == Some(call.arrival.dialect);
+        let head = head(&grid, &call, &deployment);
+        trace::answered(&call.span, &deployment, attempts);
+        let settlement = Settlement::begun(grid, call, deployment, started);
+        let body = match content {
+            Content::Whole { raw, deltas } => AnswerBody::Whole(settlement.whole(verbatim.then_some(raw).flatten(), deltas, head)),
+            Content::Stream(frames) => {
+                let encoder = if verbatim {
+                    Encoder::Verbatim(settlement.dialect())
+                } else {
+                    let writer = Box::new(AnswerWriter::new(settlement.dialect(), head));
+                    Encoder::Translated { writer, out: Vec::new() }
+                };
+                AnswerBody::Stream(Self { frames, encoder, settlement, over: false })
+            }
+        };
+        Answered { served, body }
+    }
+
+    /// The next bytes for the caller; `None` after the end.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        while !self.over {
+            let bytes = match self.frames.next().await {
+                Some(Ok(frame)) => self.forward(frame),
+                Some(Err(fault)) => self.break_off(&fault),
+                None => self.finish(),
+            };
+            if !bytes.is_empty() {
+                return Some(bytes);
+            }
+        }
+        None
+    }
+
+    fn forward(&mut self, frame: Frame) -> Bytes {
+        self.settlement.note(&frame.deltas);
+        match &mut self.encoder {
+            Encoder::Verbatim(_) => frame.raw.unwrap_or_default(),
+            Encoder::Translated { writer, out } => {
+                frame.deltas.iter().for_each(|delta| writer.write(delta, out));
+                Bytes::from(std::mem::take(out))
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Bytes {
+        self.over = true;
+        self.settlement.settle(Outcome::Done);
+        match &mut self.encoder {
+            Encoder::Verbatim(_) => Bytes::new(),
+            Encoder::Translated { writer, out } => {
+                writer.finish(out);
+                Bytes::from(std::mem::take(out))
+            }
+        }
+    }
+
+    /// The answer broke after content had reached the caller: it is told so, in its dialect, and gets no false end.
+    fn break_off(&mut self, fault: &Fault) -> Bytes {
+        self.over = true;
+        self.settlement.broke_off(fault);
+        let refusal = Refusal::new(RefusalKind::UpstreamFailed, format!("the answer broke off: {fault}"));
+        let mut out = Vec::new();
+        match &mut self.encoder {
+            Encoder::Verbatim(dialect) => AnswerWriter::refuse_verbatim(*dialect, &refusal, &mut out),
+            Encoder::Translated { writer, .. } => writer.refuse(&refusal, &mut out),
+        }
+        Bytes::from(out)
+    }
+}
+
+fn head(grid: &Grid, call: &Underway, deployment: &Deployment) -> Head {
+    Head {
+        id: call.id.0.to_string(),
+        model: deployment.model.to_string(),
+        created_unix_s: (grid.world.unix_s)(),
+        stream_usage: call.envelope.stream_usage,
+    }
+}
+
+/// A call that has content and must be settled once.
+struct Settlement {
+    grid: Arc<Grid>,
+    call: Underway,
+    deployment: Arc<Deployment>,
+    started: Moment,
+    usage: Option<Usage>,
+    settled: bool,
+}
+
+impl Settlement {
+    fn begun(grid: Arc<Grid>, call: Underway, deployment: Arc<Deployment>, started: Moment) -> Self {
+        if let Some(meter) = call.generation.meters.get(&deployment) {
+            meter.began(started.until_ms(grid.now()));
+        }
+        Self { grid, call, deployment, started, usage: None, settled: false }
+    }
+
+    fn dialect(&self) -> Dialect {
+        self.call.arrival.dialect
+    }
+
+    fn note(&mut self, deltas: &[Delta]) {
+        for delta in deltas {
+            if let Delta::Usage(usage) = delta {
+                self.usage = Some(*usage);
+            }
+        }
+    }
+
+    fn whole(mut self, raw: Option<Bytes>, deltas: Vec<Delta>, head: Head) -> Bytes {
+        self.note(&deltas);
+        self.settle(Outcome::Done);
+        raw.unwrap_or_else(|| {
+            let mut answer = Answer::default();
+            deltas.into_iter().for_each(|delta| answer.push(delta));
+            write_whole(self.dialect(), &answer, &head).into()
+        })
+    }
+
+    fn broke_off(&mut self, fault: &Fault) {
+        tracing::warn!(call = %self.call.id.0, deployment = %self.deployment.id, %fault, "answer broke off");
+        self.grid.breakers.failed(&self.deployment, fault, false, self.grid.now());
+        if let Some(meter) = self.call.generation.meters.get(&self.deployment) {
+            meter.faulted(fault.kind);
+        }
+        self.settle(Outcome::Unfinished);
+    }
+
+    fn settle(&mut self, outcome: Outcome) {
+        if std::mem::replace(&mut self.settled, true) {
+            return;
+        }
+        let took_ms = self.started.until_ms(self.grid.now());
+        if let Some(meter) = self.call.generation.meters.get(&self.deployment) {
+            meter.ended(outcome, took_ms, self.usage.as_ref());
+        }
+        let error = match outcome {
+            Outcome::Done => None,
+            Outcome::Unfinished => Some("unfinished"),
+            Outcome::Abandoned => Some("abandoned"),
+        };
+        trace::settled(&self.call.span, self.usage.as_ref(), error);
+        tracing::debug!(call = %self.call.id.0, deployment = %self.deployment.id, ?outcome, took_ms, "call settled");
+    }
+}
+
+impl Drop for Settlement {
+    fn drop(&mut self) {
+        self.settle(Outcome::Abandoned);
+    }
+}

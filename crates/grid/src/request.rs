@@ -1,0 +1,185 @@
+//! The path of a call, top to bottom:
+//!
+//! identify → decode → admit → plan → attempt → settle → encode.
+//!
+//! Each step takes what the step before made. Nothing is sent without an [`Admitted`] for this call and this deployment,
+//! which is asked for again for every attempt; nothing of an answer leaves before its attempt has content.
+//!
+//! [`Admitted`]: commonwatt_core::admission::Admitted
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use commonwatt_core::admission::{CallId, Grants, admit};
+use commonwatt_core::attempt::{Next, Progress, after_fault};
+use commonwatt_core::fault::Fault;
+use commonwatt_core::fleet::{Deployment, Tier};
+use commonwatt_core::plan::{Candidate, Plan};
+use commonwatt_core::refusal::{Refusal, RefusalKind};
+use commonwatt_core::route::resolve;
+use commonwatt_upstream::Order;
+use commonwatt_upstream::body::KeptBody;
+use commonwatt_upstream::reply::Reply;
+use commonwatt_wire::{Dialect, Envelope, open};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Duration, sleep};
+
+use crate::identity::Principal;
+use crate::relay::{Answered, Relay};
+use crate::{Generation, Grid, trace};
+
+/// A call at the door: what the server has of it.
+pub struct Arrival {
+    /// The dialect of the door.
+    pub dialect: Dialect,
+    /// The key that was sent.
+    pub credential: Option<String>,
+    /// The body, whole.
+    pub body: KeptBody,
+    /// Headers that belong to the dialect.
+    pub headers: Vec<(&'static str, Bytes)>,
+    /// Tiers that this request keeps to, where it says so.
+    pub tiers: Option<Vec<Tier>>,
+    /// The daemons it has been through.
+    pub via: Option<String>,
+}
+
+/// A call on its way: everything the steps after `decode` need.
+pub(crate) struct Underway {
+    pub(crate) id: CallId,
+    pub(crate) generation: Arc<Generation>,
+    pub(crate) arrival: Arrival,
+    pub(crate) envelope: Envelope,
+    pub(crate) grants: Grants,
+    pub(crate) via: String,
+    /// Its span in a trace, where anybody collects them.
+    pub(crate) span: tracing::Span,
+    /// Held until the answer has ended.
+    pub(crate) _slot: OwnedSemaphorePermit,
+}
+
+/// A deployment that answered, and how it came to that.
+pub(crate) struct Won {
+    pub(crate) deployment: Arc<Deployment>,
+    pub(crate) reply: Reply,
+    pub(crate) attempts: u32,
+    pub(crate) faults: Vec<(String, Fault)>,
+}
+
+impl Grid {
+    /// Answers a call.
+    ///
+    /// # Errors
+    /// A [`Refusal`] when there is no answer; nothing has reached the caller then.
+    pub async fn call(self: &Arc<Self>, arrival: Arrival) -> Result<Answered, Refusal> {
+        let started = self.now();
+        let underway = self.open(arrival).await?;
+        let plan = self.plan(&underway)?;
+        let won = self.attempt(&underway, &plan).await?;
+        Ok(Relay::answer(Arc::clone(self), underway, won, started))
+    }
+
+    /// Identify and decode: from a stranger's bytes to a principal's call with a slot.
+    pub(crate) async fn open(&self, arrival: Arrival) -> Result<Underway, Refusal> {
+        let generation = self.generation();
+        let principal: Principal = generation.keyring.identify(arrival.credential.as_deref())?;
+        let via = self.next_via(arrival.via.as_deref())?;
+        let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| {
+            let refusal = Refusal::new(RefusalKind::Busy, "as many calls as this daemon can hold are under way");
+            Refusal { retry_after_ms: Some(1_000), ..refusal }
+        })?;
+        let bytes = arrival.body.bytes().await.map_err(|f| Refusal::new(RefusalKind::Internal, f.message))?;
+        let envelope = open(arrival.dialect, &bytes)
+            .map_err(|error| Refusal::new(RefusalKind::BadRequest, error.to_string()))?;
+        let grants = match &arrival.tiers {
+            Some(tiers) => principal.grants.narrowed(tiers),
+            None => principal.grants,
+        };
+        let id = self.new_id();
+        let span = trace::call_span(&id.0, &envelope.model, envelope.stream);
+        Ok(Underway { id, generation, arrival, envelope, grants, via, span, _slot: slot })
+    }
+
+    /// Plan: who is tried, in which order.
+    pub(crate) fn plan(&self, call: &Underway) -> Result<Plan, Refusal> {
+        let model = &call.envelope.model;
+        let selection = resolve(&call.generation.fleet, model)
+            .map_err(|error| Refusal::new(RefusalKind::UnknownModel, error.to_string()))?;
+        let now = self.now();
+        let gate = |deployment: &Deployment| self.breakers.gate(deployment, now);
+        let plan = Plan::make(&call.id, selection, &call.grants, &call.envelope.needs, gate);
+        if plan.candidates().is_empty() { Err(Refusal::nobody(model, &plan)) } else { Ok(plan) }
+    }
+
+    /// Attempt: one candidate after the other, until one has content.
+    async fn attempt(&self, call: &Underway, plan: &Plan) -> Result<Won, Refusal> {
+        let began = self.now();
+        let mut faults = Vec::new();
+        let mut progress = Progress { position: 0, tries_here: 0, attempts: 0, elapsed_ms: 0 };
+        while let Some(candidate) = plan.candidates().get(progress.position) {
+            progress.attempts += 1;
+            progress.tries_here += 1;
+            let fault = match self.ask(call, plan, candidate).await {
+                Ok(reply) => {
+                    let deployment = Arc::clone(&candidate.deployment);
+                    return Ok(Won { deployment, reply, attempts: progress.attempts, faults });
+                }
+                Err(fault) => fault,
+            };
+            progress.elapsed_ms = began.until_ms(self.now());
+            let next = after_fault(plan, progress, &fault, &call.generation.limits);
+            faults.push((candidate.deployment.id.to_string(), fault));
+            match next {
+                Next::Ask(position) => progress = Progress { position, tries_here: 0, ..progress },
+                Next::AskAgain { wait_ms } => sleep(Duration::from_millis(wait_ms)).await,
+                Next::GiveUp => break,
+            }
+        }
+        Err(Refusal::exhausted(&faults))
+    }
+
+    /// One attempt at one candidate. Policy is asked again; the breakers hear how it went.
+    async fn ask(&self, call: &Underway, plan: &Plan, candidate: &Candidate) -> Result<Reply, Fault> {
+        let deployment = &*candidate.deployment;
+        let admitted = admit(&call.id, &call.grants, deployment)
+            .map_err(|clause| Fault::new(commonwatt_core::fault::FaultKind::Forbidden, clause))?;
+        let ticket = self.breakers.dispatched(deployment, self.now());
+        let outcome = call.generation.upstream.dispatch(admitted, &deployment.model, &call.order()).await;
+        match &outcome {
+            Ok(_) => ticket.succeeded(),
+            Err(fault) => {
+                ticket.failed(fault, plan.candidates().len() == 1, self.now());
+                tracing::info!(call = %call.id.0, deployment = %deployment.id, %fault, "attempt failed");
+                if let Some(meter) = call.generation.meters.get(deployment) {
+                    meter.faulted(fault.kind);
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Adds this daemon to the path of a call, unless it is on it already.
+    fn next_via(&self, via: Option<&str>) -> Result<String, Refusal> {
+        match via {
+            None => Ok(self.via.clone()),
+            Some(path) if path.split(',').any(|hop| hop.trim() == self.via) => Err(Refusal::new(
+                RefusalKind::Loop,
+                "this call came back to the daemon that sent it: a provider's address points here",
+            )),
+            Some(path) => Ok(format!("{path}, {}", self.via)),
+        }
+    }
+}
+
+impl Underway {
+    /// What every attempt is given.
+    pub(crate) fn order(&self) -> Order<'_> {
+        Order {
+            body: &self.arrival.body,
+            dialect: self.arrival.dialect,
+            envelope: &self.envelope,
+            headers: &self.arrival.headers,
+            via: &self.via,
+        }
+    }
+}
