@@ -1,0 +1,64 @@
+//! The socket: connections in, bounded in number and in how long their headers may take.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+/// Connections at once: four for each call that may be under way, since clients keep idle ones.
+const CONNECTIONS_MAX: usize = 4_096;
+/// A client that has not sent its headers by then is cut off.
+const HEADERS_BY: Duration = Duration::from_secs(15);
+
+/// Serves until `leave` resolves, then lets the calls under way finish for at most `drain`.
+pub async fn serve(listener: TcpListener, router: Router, leave: impl Future<Output = ()>, drain: Duration) {
+    let mut server = Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_BY);
+    server.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(30)));
+    let (server, service) = (Arc::new(server), TowerToHyperService::new(router));
+    let (graceful, room) = (GracefulShutdown::new(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
+    tokio::pin!(leave);
+    loop {
+        let stream = tokio::select! {
+            () = &mut leave => break,
+            stream = accept(&listener) => stream,
+        };
+        let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
+        let (server, service) = (Arc::clone(&server), service.clone());
+        let watcher = graceful.watcher();
+        tokio::spawn(async move {
+            let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
+            if let Err(error) = watcher.watch(connection.into_owned()).await {
+                tracing::debug!(%error, "connection ended");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!("calls still under way are cut off");
+    }
+}
+
+/// The next connection. Running out of file descriptors is waited out.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Without it, small events wait for the acknowledgement of the one before.
+                let _ = stream.set_nodelay(true);
+                return stream;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot take a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
