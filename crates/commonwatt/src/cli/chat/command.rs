@@ -1,0 +1,92 @@
+//! What begins with a slash is meant for the program and not for the model.
+
+use std::path::PathBuf;
+
+use crate::config::nearest;
+
+/// What `/help` prints.
+pub(super) const HELP: &str = "\
+  /model NAME    ask another model from now on; without a name, show what there is
+  /system TEXT   tell the model something beforehand; without a text, nothing
+  /retry         ask the last question again
+  /clear         forget the conversation
+  /save FILE     write it to a file: Markdown, or JSON where the name ends in .json
+  /quit          leave, as Ctrl-D does
+  Ctrl-C stops an answer. A line that ends in \\ goes on in the next one; pasted lines stay together.
+";
+
+/// The words, for completion.
+pub(super) const WORDS: [&str; 7] = ["/clear", "/help", "/model", "/quit", "/retry", "/save", "/system"];
+
+/// A command.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    Help,
+    Model(Option<String>),
+    System(Option<String>),
+    Retry,
+    Clear,
+    Save(PathBuf),
+    Quit,
+}
+
+impl Command {
+    /// Reads a line; `None` when it is meant for the model.
+    ///
+    /// # Errors
+    /// One sentence, when nobody knows the command.
+    pub(super) fn parse(line: &str) -> Result<Option<Self>, String> {
+        let line = line.trim();
+        // A path (`/etc/hosts is …`) is no command.
+        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        if !word.starts_with('/') || word.len() < 2 || word.get(1..).is_some_and(|rest| rest.contains('/')) {
+            return Ok(None);
+        }
+        let rest = Some(rest.trim().to_owned()).filter(|rest| !rest.is_empty());
+        Ok(Some(match (word, rest) {
+            ("/help", _) => Self::Help,
+            ("/model", name) => Self::Model(name),
+            ("/system", text) => Self::System(text),
+            ("/retry", _) => Self::Retry,
+            ("/clear", _) => Self::Clear,
+            ("/save", Some(path)) => Self::Save(path.into()),
+            ("/save", None) => return Err("name the file: `/save FILE`".to_owned()),
+            ("/quit" | "/exit", _) => Self::Quit,
+            (unknown, _) => {
+                let near = nearest(unknown, &WORDS).map(|near| format!("did you mean `{near}`? "));
+                return Err(format!("there is no `{unknown}`: {}`/help` lists what there is", near.unwrap_or_default()));
+            }
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_told_from_questions() {
+        assert_eq!(Command::parse("what is /help?"), Ok(None));
+        assert_eq!(Command::parse("/etc/hosts is empty"), Ok(None));
+        assert_eq!(Command::parse("/ "), Ok(None));
+        assert_eq!(Command::parse(" /model  local "), Ok(Some(Command::Model(Some("local".into())))));
+        assert_eq!(Command::parse("/model"), Ok(Some(Command::Model(None))));
+        assert_eq!(Command::parse("/system Be\nbrief."), Ok(Some(Command::System(Some("Be\nbrief.".into())))));
+        assert_eq!(Command::parse("/save a b.md"), Ok(Some(Command::Save("a b.md".into()))));
+    }
+
+    #[test]
+    fn an_unknown_command_gets_the_nearest_one() {
+        let said = Command::parse("/modle x").expect_err("unknown");
+        assert_eq!(said, "there is no `/modle`: did you mean `/model`? `/help` lists what there is");
+        assert!(Command::parse("/save").is_err());
+    }
+
+    #[test]
+    fn every_word_is_a_command_and_in_the_help() {
+        for word in WORDS {
+            assert!(matches!(Command::parse(&format!("{word} x")), Ok(Some(_))), "{word}");
+            assert!(word == "/help" || HELP.contains(word), "{word}");
+        }
+    }
+}
