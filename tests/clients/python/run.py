@@ -1,0 +1,7 @@
+"""Runs all cases, or those whose title contains one of the words given."""
+
+import anthropic_cases  # noqa: F401  (registers its cases)
+import openai_cases  # noqa: F401
+from harness import main
+
+main()

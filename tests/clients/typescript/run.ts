@@ -1,0 +1,7 @@
+// Runs all cases, or those whose title contains one of the words given.
+
+import "./anthropic_cases.ts";
+import "./openai_cases.ts";
+import { main } from "./harness.ts";
+
+await main(process.argv.slice(2));
