@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 use crate::world::{Start, Tell, question, sim, sim_that};
 
 /// Everything that can go wrong before content, in the simulator's words.
-const BEFORE_CONTENT: [&str; 20] = [
+const BEFORE_CONTENT: [&str; 19] = [
     "status=401",
     "status=403",
     "status=404",
@@ -19,37 +19,44 @@ const BEFORE_CONTENT: [&str; 20] = [
     "status=503",
     "status=529",
     "refuse",
-    "hang_headers",
-    "hang_content",
-    "preamble ending=hang",
-    "preamble ending=reset",
-    "preamble ending=eof",
-    "preamble ending=error",
+    "stall after=start",
+    "stall after=headers",
     "garbage",
-    "html",
+    "page",
     "empty",
     "error_in_200",
+    "reset after=headers",
+    "eof after=headers",
+    "redirect=http://127.0.0.1:9/",
+];
+
+/// The same, where only a stream can do it.
+const BEFORE_CONTENT_STREAMED: [&str; 5] = [
+    "stall after=preamble",
+    "reset after=preamble",
+    "eof after=preamble",
+    "error after=preamble",
+    "done after=preamble",
 ];
 
 #[tokio::test]
 async fn whatever_the_frontier_does_before_content_the_caller_gets_a_complete_answer() {
-    for words in BEFORE_CONTENT {
+    let both = BEFORE_CONTENT.iter().flat_map(|words| [(*words, false), (*words, true)]);
+    for (words, stream) in both.chain(BEFORE_CONTENT_STREAMED.map(|words| (words, true))) {
         let frontier = sim_that(words).await;
-        for stream in [false, true] {
-            let daemon = Start::default().openai(&frontier).quick().daemon().await;
-            let (chat, message) = (daemon.chat("auto", stream).await, daemon.message("auto", stream).await);
-            assert!(chat.is_complete(), "{words} stream={stream}: {chat:?}");
-            assert!(message.is_complete(), "{words} stream={stream}: {message:?}");
-            assert_eq!(chat.header("x-commonwatt-tier"), "local", "{words}");
-            assert_eq!(chat.header("x-commonwatt-attempts"), "2", "{words}: {chat:?}");
-            assert!(chat.header("x-commonwatt-failed").starts_with("openai/"), "{words}");
-        }
+        let daemon = Start::default().openai(&frontier).quick().daemon().await;
+        let (chat, message) = (daemon.chat("auto", stream).await, daemon.message("auto", stream).await);
+        assert!(chat.is_complete(), "{words} stream={stream}: {chat:?}");
+        assert!(message.is_complete(), "{words} stream={stream}: {message:?}");
+        assert_eq!(chat.header("x-commonwatt-tier"), "local", "{words}");
+        assert_eq!(chat.header("x-commonwatt-attempts"), "2", "{words}: {chat:?}");
+        assert!(chat.header("x-commonwatt-failed").starts_with("openai/"), "{words}");
     }
 }
 
 #[tokio::test]
 async fn an_unstreamed_answer_that_is_cut_or_broken_is_replaced() {
-    for words in ["reset after=1", "eof after=1", "truncated", "malformed after=1", "garbage", "empty"] {
+    for words in ["reset after=20bytes", "eof after=20bytes", "close after=20bytes", "wrong_length=100", "garbage", "empty"] {
         let frontier = sim_that(words).await;
         let daemon = Start::default().anthropic(&frontier).quick().daemon().await;
         let told = daemon.message("auto", false).await;
@@ -105,7 +112,7 @@ async fn a_request_that_the_supplier_calls_wrong_is_answered_in_its_words() {
 
 #[tokio::test]
 async fn a_stream_that_breaks_after_content_says_so_and_fakes_no_end() {
-    for words in ["reset after=3", "eof after=3", "stall after=3", "malformed after=3", "error after=3", "premature after=3"] {
+    for words in ["reset after=3", "eof after=3", "stall after=3", "malformed after=3", "error after=3", "done after=3"] {
         let frontier = sim_that(words).await;
         let daemon = Start::default().openai(&frontier).quick().daemon().await;
         let chat = daemon.chat("auto", true).await;
@@ -123,7 +130,7 @@ async fn a_caller_that_leaves_is_settled_as_abandoned_and_ends_the_call_upstream
     let mut response = daemon.post("/v1/chat/completions", &question("auto", true)).await;
     let _ = response.chunk().await.unwrap();
     drop(response);
-    let left = frontier.wait_for(|requests| requests.iter().any(|request| request.left_early()));
+    let left = frontier.wait_for(|requests| requests.iter().any(|request| request.outcome == commonwatt_sim::Outcome::ClientLeft));
     timeout(Duration::from_secs(5), left).await.expect("the call upstream goes on");
     let counted = async {
         loop {
