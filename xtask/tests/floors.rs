@@ -76,9 +76,12 @@ const HOUSE: &[Room] = &[
             "hyper",
             "hyper-rustls",
             "hyper-util",
+            "reqwest",
+            "rustix",
             "rustls",
             "serde",
             "serde_json",
+            "sha2",
             "tempfile",
             "thiserror",
             "tokio",
@@ -128,7 +131,11 @@ const HOUSE: &[Room] = &[
             "getrandom",
             "indicatif",
             "jiff",
+            "metrics-exporter-prometheus",
             "miette",
+            "opentelemetry",
+            "opentelemetry-otlp",
+            "opentelemetry_sdk",
             "reqwest",
             "rustix",
             "rustls",
@@ -140,8 +147,10 @@ const HOUSE: &[Room] = &[
             "tokio",
             "toml",
             "tracing",
+            "tracing-opentelemetry",
             "tracing-subscriber",
             "unicode-width",
+            "uuid",
         ],
     },
     Room {
@@ -149,7 +158,6 @@ const HOUSE: &[Room] = &[
         floor: Floor::Workshop,
         diet: &[
             "bytes",
-            "futures-util",
             "http",
             "http-body-util",
             "hyper",
@@ -163,6 +171,26 @@ const HOUSE: &[Room] = &[
         ],
     },
     Room {
+        package: "commonwatt-bench",
+        floor: Floor::Workshop,
+        diet: &[
+            "anyhow",
+            "bytes",
+            "clap",
+            "http",
+            "http-body-util",
+            "hyper",
+            "hyper-util",
+            "jiff",
+            "memchr",
+            "rustix",
+            "serde",
+            "serde_json",
+            "tempfile",
+            "tokio",
+        ],
+    },
+    Room {
         package: "xtask",
         floor: Floor::Workshop,
         diet: &[
@@ -172,14 +200,7 @@ const HOUSE: &[Room] = &[
 ];
 
 /// What tests may use on every floor, besides their crate's own diet.
-const TESTS: &[&str] = &[
-    "commonwatt-sim", //
-    "insta",
-    "proptest",
-    "serde_json",
-    "tempfile",
-    "tokio",
-];
+const TESTS: &[&str] = &["commonwatt-sim", "http", "insta", "proptest", "serde_json", "tempfile", "tokio", "toml"];
 
 /// A direct dependency as `cargo metadata` tells it.
 struct Dependency {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -96,15 +96,15 @@ impl Admin {
     /// One sentence, in the daemon's own words where it has some.
     pub(crate) async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        let status = response.status();
-        if status.is_success() {
+        if response.status().is_success() {
             return Ok(response);
         }
+        let status = response.status().as_u16();
         let is_json = response.headers().get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
         let said = response.bytes().await.unwrap_or_default();
         let message = serde_json::from_slice::<Refused>(&said).ok().map(|refused| refused.error.message);
         match (status, message) {
-            (StatusCode::UNAUTHORIZED, _) => Err(self.wrong_key()),
+            (401, _) => Err(self.wrong_key()),
             (_, Some(message)) => Err(anyhow!(message)),
             (_, None) if is_json => Err(anyhow!("the daemon at {} answers with status {status}", self.url)),
             (_, None) => Err(anyhow!(

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 
 pub(crate) use self::parse::{Places, nearest, parse};
 pub(crate) use self::provider::{Abilities, Fact, Facts, Model, Provider};
@@ -180,10 +181,39 @@ pub(crate) struct Telemetry {
 
 /// The JSON Schema of the file, for editors, as text.
 pub(crate) fn schema() -> anyhow::Result<String> {
-    let schema = schemars::schema_for!(Config);
+    let mut schema = schemars::schema_for!(Config).to_value();
+    drop_nothing(&mut schema);
     let mut text = serde_json::to_string_pretty(&schema)?;
     text.push('\n');
     Ok(text)
+}
+
+/// TOML has no `null`: what may be left out is left out, and nothing is said to be it.
+fn drop_nothing(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(drop_nothing),
+        Value::Object(map) => {
+            map.retain(|name, value| !(name == "default" && value.is_null()));
+            if let Some(Value::Array(words)) = map.get_mut("enum") {
+                words.retain(|word| !word.is_null());
+            }
+            if let Some(Value::Array(kinds)) = map.get_mut("type") {
+                kinds.retain(|kind| kind != "null");
+                let only = kinds.first().filter(|_| kinds.len() == 1).cloned();
+                map.extend(only.map(|kind| ("type".to_owned(), kind)));
+            }
+            if let Some(Value::Array(choices)) = map.get_mut("anyOf") {
+                choices.retain(|choice| choice.get("type").is_none_or(|kind| kind != "null"));
+                if let [Value::Object(choice)] = choices.as_slice() {
+                    let choice = choice.clone();
+                    map.shift_remove("anyOf");
+                    map.extend(choice);
+                }
+            }
+            map.values_mut().for_each(drop_nothing);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 #[cfg(test)]

@@ -6,25 +6,33 @@ use std::net::SocketAddr;
 /// Why the daemon cannot listen.
 pub(crate) fn bind_error(listen: SocketAddr, error: &io::Error) -> anyhow::Error {
     let other = next_port(listen);
-    match error.kind() {
-        io::ErrorKind::AddrInUse => anyhow::anyhow!(
-            "`{listen}` is taken by another program, perhaps by a Commonwatt that runs already (`commonwatt status`): \
-             stop it, or listen elsewhere with `commonwatt serve --listen {other}`"
+    let elsewhere = format!("`commonwatt serve --listen {other}`");
+    let (ip, port) = (listen.ip(), listen.port());
+    let known = [
+        (
+            io::ErrorKind::AddrInUse,
+            format!(
+                "`{listen}` is taken by another program, perhaps by a Commonwatt that runs already \
+                 (`commonwatt status`): stop it, or listen elsewhere with {elsewhere}"
+            ),
         ),
-        io::ErrorKind::AddrNotAvailable => anyhow::anyhow!(
-            "this machine has no address `{}`: listen on `127.0.0.1:{}`, or on `0.0.0.0:{}` for all of its addresses",
-            listen.ip(),
-            listen.port(),
-            listen.port()
+        (
+            io::ErrorKind::AddrNotAvailable,
+            format!(
+                "this machine has no address `{ip}`: listen on `127.0.0.1:{port}`, or on `0.0.0.0:{port}` for all of \
+                 its addresses"
+            ),
         ),
-        io::ErrorKind::PermissionDenied => anyhow::anyhow!(
-            "you may not listen on port {}: choose one above 1023, such as `commonwatt serve --listen {other}`",
-            listen.port()
+        (
+            io::ErrorKind::PermissionDenied,
+            format!("you may not listen on port {port}: choose one above 1023, such as {elsewhere}"),
         ),
-        _ => anyhow::anyhow!(
-            "cannot listen on `{listen}` ({error}): choose another address with `commonwatt serve --listen {other}`"
-        ),
-    }
+    ];
+    let found = known.into_iter().find(|(kind, _)| *kind == error.kind());
+    let sentence = found.map(|(_, sentence)| sentence);
+    anyhow::Error::msg(
+        sentence.unwrap_or_else(|| format!("cannot listen on `{listen}` ({error}): choose another address with {elsewhere}")),
+    )
 }
 
 /// An address that may be free where this one is not.

@@ -116,13 +116,14 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Option<String>> {
 
 /// Why a file cannot be read, as a sentence.
 pub(crate) fn unreadable(path: &Path, error: &io::Error) -> anyhow::Error {
-    let advice = match error.kind() {
-        io::ErrorKind::PermissionDenied => "give yourself the right to read it",
-        io::ErrorKind::NotFound => "name a file that exists",
-        io::ErrorKind::InvalidData => "it must be text in UTF-8",
-        io::ErrorKind::IsADirectory => "name a file, not a folder",
-        _ => "see whether the disk is well",
-    };
+    let known = [
+        (io::ErrorKind::PermissionDenied, "give yourself the right to read it"),
+        (io::ErrorKind::NotFound, "name a file that exists"),
+        (io::ErrorKind::InvalidData, "it must be text in UTF-8"),
+        (io::ErrorKind::IsADirectory, "name a file, not a folder"),
+    ];
+    let found = known.into_iter().find(|(kind, _)| *kind == error.kind());
+    let advice = found.map_or("see whether the disk is well", |(_, advice)| advice);
     anyhow!("cannot read `{}` ({error}): {advice}", path.display())
 }
 

@@ -232,7 +232,7 @@ fn settle(origin: &Origin, config: Config, places: Option<Places>) -> Result<Set
     let listen = listen(&mut desk, config.listen.as_deref());
     let limits = limits(&mut desk, &config.limits);
     let timeouts = timeouts(&mut desk, &["timeouts"], &config.timeouts);
-    let engine = engine(&mut desk, config.engine);
+    let engine = engine(&mut desk, &config.engine);
     let hub = hub(&mut desk, config.hub);
     let providers = providers::settle(&mut desk, config.providers, listen);
     let substitute = config.routing.substitute;
@@ -253,25 +253,31 @@ fn settle(origin: &Origin, config: Config, places: Option<Places>) -> Result<Set
     })
 }
 
+/// The address to listen on. What the file says must be one also where somebody else wins.
 fn listen(desk: &mut Desk<'_>, in_file: Option<&str>) -> SocketAddr {
     let origin = desk.origin;
     let help = "write an address and a port, such as `127.0.0.1:4600`";
-    let (place, text) = match (&origin.listen, origin.env.get(env::LISTEN), in_file) {
-        (Some(text), _, _) => ("`--listen`", text.as_str()),
-        (None, Some(text), _) => ("`COMMONWATT_LISTEN`", text),
-        (None, None, Some(text)) => ("", text),
-        (None, None, None) => ("", LISTEN),
+    if let Some(text) = in_file.filter(|text| address(text).is_none()) {
+        desk.wrong(&["listen"], format!("`{text}` is not an address to listen on"), help);
+    }
+    let louder = match (&origin.listen, origin.env.get(env::LISTEN)) {
+        (Some(text), _) => Some(("--listen", text.as_str())),
+        (None, Some(text)) => Some((env::LISTEN, text)),
+        (None, None) => None,
     };
-    let numeric = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
-    numeric.parse().unwrap_or_else(|_| {
-        let message = format!("`{text}` is not an address to listen on");
-        if place.is_empty() {
-            desk.wrong(&["listen"], message, help);
-        } else {
-            desk.problems.push(Problem::new(format!("{message}, but stands in {place}")).help(help));
-        }
-        SocketAddr::from(([127, 0, 0, 1], 0))
-    })
+    if let Some((place, text)) = louder.filter(|(_, text)| address(text).is_none()) {
+        let message = format!("`{text}` is not an address to listen on, but stands in `{place}`");
+        desk.problems.push(Problem::new(message).help(help));
+    }
+    let text = louder.map(|(_, text)| text).or(in_file).unwrap_or(LISTEN);
+    address(text).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
+}
+
+fn address(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix("localhost:") {
+        Some(port) => Some(SocketAddr::from(([127, 0, 0, 1], port.parse().ok()?))),
+        None => text.parse().ok(),
+    }
 }
 
 fn limits(desk: &mut Desk<'_>, limits: &config::Limits) -> Limits {
@@ -301,7 +307,7 @@ fn timeouts(desk: &mut Desk<'_>, path: &[&str], timeouts: &config::Timeouts) -> 
     }
 }
 
-fn engine(desk: &mut Desk<'_>, engine: config::Engine) -> Engine {
+fn engine(desk: &mut Desk<'_>, engine: &config::Engine) -> Engine {
     let vault = engine.vault.as_deref().map_or_else(|| desk.origin.home.vault(), |text| desk.path(text));
     Engine {
         enabled: engine.enabled,

@@ -68,6 +68,7 @@ pub(crate) struct Paint {
 
 impl Paint {
     /// No paint: what pipes and files get.
+    #[cfg(test)]
     pub(crate) const PLAIN: Self = Self { on: false };
 
     /// Paint where standard output is a terminal and nobody asked for none.

@@ -13,10 +13,9 @@ pub(crate) fn print(url: &str, settings: &Settings, is_first_run: bool) {
 
 /// The address under which programs on this machine reach a daemon that listens there.
 pub(crate) fn url(listen: SocketAddr) -> String {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
+    let ip: IpAddr = match listen.ip() {
+        IpAddr::V4(ip) => if ip.is_unspecified() { Ipv4Addr::LOCALHOST } else { ip }.into(),
+        IpAddr::V6(ip) => if ip.is_unspecified() { Ipv6Addr::LOCALHOST } else { ip }.into(),
     };
     format!("http://{}", SocketAddr::new(ip, listen.port()))
 }

@@ -1,6 +1,8 @@
 //! The program as a person meets it: what is typed, and what is read. Nothing here needs a daemon; where one must
 //! answer, a small server of our own does.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "these are tests, helpers included")]
+
 #[path = "cli/fake.rs"]
 mod fake;
 

@@ -57,7 +57,12 @@
 //! of the user, `[[sim: reset after=12bytes part=tool_call; crlf]]`. A header goes before a directive, a directive
 //! before the script, the script before `error_rate` and `chaos_rate`.
 //!
-//! # Without a port
+//! # Inside the process
+//!
+//! [`Sim::inside`] is the same provider behind pipes: [`Inside::connect`] gives one end, the other is served. Nothing
+//! there waits for the kernel and no part reads the real clock, so a test with a paused clock sees exact times.
+//!
+//! # Without a connection
 //!
 //! [`perform`] turns request, settings and faults into a [`Performance`]: a list of timed [`Action`]s that can be
 //! looked at without sockets or clocks.
@@ -82,5 +87,5 @@ pub use fault::{Ending, Fault, FaultError, Part, Place};
 pub use ledger::{Outcome, Received};
 pub use performance::{Action, Cue, Performance, perform};
 pub use script::{Script, Step};
-pub use server::{Running, Sim, SimError};
+pub use server::{Controls, Inside, Running, Sim, SimError};
 pub use settings::{AnswerSettings, CallSettings, Prefill, Settings, SettingsError, Style};

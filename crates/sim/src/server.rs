@@ -1,4 +1,4 @@
-//! The simulator on a port.
+//! The simulator on a port, or inside the process.
 
 mod admin;
 mod line;
@@ -7,7 +7,8 @@ mod stage;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
@@ -17,7 +18,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::DuplexStream;
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -28,23 +30,40 @@ use crate::peek::peek;
 use crate::performance::{Cue, Performance, denied, perform_plain};
 use crate::script::Script;
 use crate::settings::{Settings, SettingsError};
-use line::{Line, Orders};
+use line::{Line, Orders, Stream};
 use play::{Playing, play};
 use stage::{Entry, Plan, Question, Stage};
 
-/// Connections at a time; more wait in the backlog of the port.
+/// Connections at a time; more wait in the backlog of the port, or unanswered at their end of the pipe.
 const MOST_CONNECTIONS: usize = 4096;
+/// Bytes that a pipe holds in each direction: like a socket, it makes a writer wait for its reader.
+const PIPE_BYTES: usize = 64 << 10;
 
 /// A simulated provider.
 #[derive(Clone, Copy, Debug)]
 pub struct Sim;
 
-/// A simulated provider that is listening; it stops when this is dropped.
+/// What tests ask of a simulated provider, wherever it runs: what it received, and what it is to do next.
+#[derive(Debug)]
+pub struct Controls {
+    stage: Arc<Stage>,
+}
+
+/// A simulated provider that is listening; it stops when this is dropped. Its [`Controls`] are its own methods.
 #[derive(Debug)]
 pub struct Running {
     addr: SocketAddr,
-    stage: Arc<Stage>,
+    controls: Controls,
     accepting: JoinHandle<()>,
+}
+
+/// A simulated provider that is reached through pipes inside the process, for worlds with a paused clock; its
+/// connections end when this is dropped. Its [`Controls`] are its own methods.
+#[derive(Debug)]
+pub struct Inside {
+    controls: Controls,
+    free: Arc<Semaphore>,
+    connections: Mutex<JoinSet<()>>,
 }
 
 /// Why a simulated provider could not be started.
@@ -75,23 +94,22 @@ impl Sim {
         let addr = listener.local_addr().map_err(listen)?;
         let stage = Stage::new(settings);
         let accepting = tokio::spawn(accept(listener, Arc::clone(&stage)));
-        Ok(Running { addr, stage, accepting })
+        Ok(Running { addr, controls: Controls { stage }, accepting })
+    }
+
+    /// A provider without a port: whoever wants to speak to it [connects](Inside::connect).
+    ///
+    /// # Errors
+    /// Settings that cannot be used.
+    pub fn inside(settings: Settings) -> Result<Inside, SimError> {
+        settings.check()?;
+        let controls = Controls { stage: Stage::new(settings) };
+        let free = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        Ok(Inside { controls, free, connections: Mutex::default() })
     }
 }
 
-impl Running {
-    /// The address it listens on.
-    #[must_use]
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-
-    /// What to give to an SDK of that dialect as its base URL.
-    #[must_use]
-    pub fn base_url(&self, dialect: Dialect) -> String {
-        format!("http://{}{}", self.addr, dialect.base_path())
-    }
-
+impl Controls {
     /// Calls for an answer so far, those that were refused included.
     #[must_use]
     pub fn calls(&self) -> u64 {
@@ -122,6 +140,20 @@ impl Running {
     pub fn reset(&self) {
         self.stage.reset();
     }
+}
+
+impl Running {
+    /// The address it listens on.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What to give to an SDK of that dialect as its base URL.
+    #[must_use]
+    pub fn base_url(&self, dialect: Dialect) -> String {
+        format!("http://{}{}", self.addr, dialect.base_path())
+    }
 
     /// Stops listening and closes all connections. When this returns, the port refuses connections.
     pub async fn stop(mut self) {
@@ -131,9 +163,44 @@ impl Running {
     }
 }
 
+impl Deref for Running {
+    type Target = Controls;
+
+    fn deref(&self) -> &Controls {
+        &self.controls
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         self.accepting.abort();
+    }
+}
+
+impl Inside {
+    /// A new connection: the caller's end of a pipe. The other end is served on the current tokio runtime.
+    ///
+    /// A reset and a close by script look alike here: what was sent arrives, then the pipe ends.
+    #[must_use]
+    pub fn connect(&self) -> DuplexStream {
+        let (here, there) = tokio::io::duplex(PIPE_BYTES);
+        let (stage, free) = (Arc::clone(&self.stage), Arc::clone(&self.free));
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        while connections.try_join_next().is_some() {}
+        connections.spawn(async move {
+            // The semaphore is never closed.
+            let Ok(_permit) = free.acquire_owned().await else { return };
+            serve(Stream::Pipe(there), stage).await;
+        });
+        here
+    }
+}
+
+impl Deref for Inside {
+    type Target = Controls;
+
+    fn deref(&self) -> &Controls {
+        &self.controls
     }
 }
 
@@ -150,16 +217,16 @@ async fn accept(listener: TcpListener, stage: Arc<Stage>) {
         };
         let stage = Arc::clone(&stage);
         connections.spawn(async move {
-            serve(stream, stage).await;
+            // Without it, small chunks would wait for each other; a connection that refuses is about to fail anyway.
+            let _ = stream.set_nodelay(true);
+            serve(Stream::Tcp(stream), stage).await;
             drop(permit);
         });
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn serve(stream: TcpStream, stage: Arc<Stage>) {
-    // Without it, small chunks would wait for each other; a connection that refuses is about to fail anyway.
-    let _ = stream.set_nodelay(true);
+async fn serve(stream: Stream, stage: Arc<Stage>) {
     let orders = Arc::new(Orders::default());
     let io = TokioIo::new(Line::new(stream, Arc::clone(&orders)));
     let service = service_fn(move |request| {

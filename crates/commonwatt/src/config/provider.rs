@@ -112,7 +112,7 @@ fn this_file() -> String {
     "configuration".to_owned()
 }
 
-/// The words for dialects, for the schema.
+/// A protocol in which models are spoken to.
 #[derive(JsonSchema)]
 #[schemars(inline, rename_all = "kebab-case")]
 #[expect(dead_code, reason = "only its schema is used: the words are read by `settings`, which can say where they stand")]
@@ -121,7 +121,7 @@ pub(crate) enum DialectWord {
     AnthropicMessages,
 }
 
-/// The words for tiers, for the schema.
+/// Where a model stands: `auto` goes from `frontier` over `free` to `local`.
 #[derive(JsonSchema)]
 #[schemars(inline, rename_all = "kebab-case")]
 #[expect(dead_code, reason = "only its schema is used: the words are read by `settings`, which can say where they stand")]

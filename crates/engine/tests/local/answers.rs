@@ -321,7 +321,11 @@ async fn reasoning_is_told_apart_from_the_answer() {
     std::fs::write(&path, with_template(template)).unwrap();
     let model = engine(settings()).model("thinker", ModelSource::File(path));
     for thinking in [true, false] {
-        let request = ChatRequest { enable_thinking: Some(thinking), ..ask("What is Commonwatt?", 24) };
+        let request = ChatRequest {
+            enable_thinking: Some(thinking),
+            sampling: Sampling { logit_bias: NO_END.to_vec(), ..Sampling::default() },
+            ..ask("What is Commonwatt?", 24)
+        };
         let mut stream = model.chat(request).await.unwrap();
         let (mut reasoning, mut text) = (String::new(), String::new());
         while let Some(event) = stream.next().await {
@@ -337,4 +341,14 @@ async fn reasoning_is_told_apart_from_the_answer() {
         // The pilot does not know how to stop thinking.
         assert_eq!((reasoning.is_empty(), text.is_empty()), (!thinking, thinking), "{reasoning:?} / {text:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_threads_compute_inside_the_sandbox() {
+    let pilot = engine(Settings { threads: Some(2), parallel: 2, ..settings() }).model("pilot", ModelSource::Pilot);
+    let (chat, embedded) =
+        tokio::join!(answer(&pilot, ask("What is Commonwatt?", 60)), pilot.embed(vec!["A text.".to_owned()]));
+    assert!(chat.unwrap().tokens > 0);
+    assert_eq!(embedded.unwrap().vectors.len(), 1);
+    assert_eq!(pilot.report().starts, 1);
 }

@@ -12,12 +12,7 @@ fn signal(model: &Model, name: &str) {
 /// An answer that goes on for a while, with its first text read.
 async fn running(model: &Model) -> commonwatt_engine::ChatStream {
     let request = ChatRequest {
-        // The pilot ends with one of its first three tokens; without them it goes on to the last one it may say.
-        sampling: Sampling {
-            temperature: Some(0.0),
-            logit_bias: vec![(0, -100.0), (1, -100.0), (2, -100.0)],
-            ..Sampling::default()
-        },
+        sampling: Sampling { temperature: Some(0.0), logit_bias: NO_END.to_vec(), ..Sampling::default() },
         ..ask("Talk without end.", 4000)
     };
     let mut stream = model.chat(request).await.unwrap();

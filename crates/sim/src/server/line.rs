@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 
 const NONE: u8 = 0;
@@ -27,21 +27,30 @@ pub(super) struct Orders {
 }
 
 impl Orders {
-    /// End with TCP RST.
+    /// End with TCP RST; a pipe, which has none, is dropped.
     pub(super) fn reset(&self) {
         self.ending.store(RESET, Ordering::Relaxed);
     }
 
-    /// End with TCP FIN.
+    /// End with TCP FIN; a pipe is dropped.
     pub(super) fn close(&self) {
         self.ending.store(CLOSE, Ordering::Relaxed);
     }
 }
 
-/// A TCP connection that takes [`Orders`].
+/// A connection.
+#[derive(Debug)]
+pub(super) enum Stream {
+    /// To a client somewhere.
+    Tcp(TcpStream),
+    /// To a client in this process.
+    Pipe(DuplexStream),
+}
+
+/// A connection that takes [`Orders`].
 #[derive(Debug)]
 pub(super) struct Line {
-    stream: TcpStream,
+    stream: Stream,
     orders: Arc<Orders>,
     /// Ready when the client has room for all that was written; made when a reset is ordered.
     #[cfg(target_os = "linux")]
@@ -49,7 +58,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(stream: TcpStream, orders: Arc<Orders>) -> Self {
+    pub(super) fn new(stream: Stream, orders: Arc<Orders>) -> Self {
         Self {
             stream,
             orders,
@@ -63,8 +72,10 @@ impl Line {
             NONE => return Poll::Ready(Ok(())),
             RESET => {
                 ready!(self.poll_sent(cx))?;
-                // Linger of zero: the close that follows sends RST.
-                SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?;
+                // Linger of zero: the close that follows sends RST. What a pipe holds is read even after its end.
+                if let Stream::Tcp(stream) = &self.stream {
+                    SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
+                }
             }
             _ => {}
         }
@@ -78,9 +89,9 @@ impl Line {
     /// descriptor is there because the runtime tells a new one, unlike the old one, what its state is.
     #[cfg(target_os = "linux")]
     fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.sent.is_none() {
-            SockRef::from(&self.stream).set_tcp_notsent_lowat(1)?;
-            let duplicate = self.stream.as_fd().try_clone_to_owned()?;
+        if let (None, Stream::Tcp(stream)) = (&self.sent, &self.stream) {
+            SockRef::from(stream).set_tcp_notsent_lowat(1)?;
+            let duplicate = stream.as_fd().try_clone_to_owned()?;
             self.sent = Some(TcpStream::from_std(duplicate.into())?);
         }
         match &self.sent {
@@ -98,13 +109,19 @@ impl Line {
 
 impl AsyncRead for Line {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Stream::Pipe(pipe) => Pin::new(pipe).poll_read(cx, buffer),
+        }
     }
 }
 
 impl AsyncWrite for Line {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Pipe(pipe) => Pin::new(pipe).poll_write(cx, bytes),
+        }
     }
 
     fn poll_write_vectored(
@@ -112,20 +129,32 @@ impl AsyncWrite for Line {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Stream::Pipe(pipe) => Pin::new(pipe).poll_write_vectored(cx, slices),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        match &self.stream {
+            Stream::Tcp(stream) => stream.is_write_vectored(),
+            Stream::Pipe(pipe) => pipe.is_write_vectored(),
+        }
     }
 
     /// The HTTP machinery flushes when it has written everything that it was given: the moment to obey.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        ready!(match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Pipe(pipe) => Pin::new(pipe).poll_flush(cx),
+        })?;
         self.poll_obey(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Pipe(pipe) => Pin::new(pipe).poll_shutdown(cx),
+        }
     }
 }

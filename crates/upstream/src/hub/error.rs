@@ -193,11 +193,13 @@ impl HubError {
 }
 
 fn advice(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::PermissionDenied => "give yourself the right to write there, or set `vault` under `[engine]`",
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room; what has come is kept",
-        _ => "see whether the disk is well",
-    }
+    let known = [
+        (io::ErrorKind::PermissionDenied, "give yourself the right to write there, or set `vault` under `[engine]`"),
+        (io::ErrorKind::StorageFull, "make room; what has come is kept"),
+        (io::ErrorKind::QuotaExceeded, "make room; what has come is kept"),
+    ];
+    let found = known.into_iter().find(|(kind, _)| *kind == source.kind());
+    found.map_or("see whether the disk is well", |(_, advice)| advice)
 }
 
 /// The innermost cause, which is the one that says something.

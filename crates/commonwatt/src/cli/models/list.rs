@@ -13,6 +13,7 @@ use crate::term::{self, Paint};
 
 /// What can be asked for.
 #[derive(clap::Args)]
+#[group(skip)]
 pub(super) struct Arguments {
     /// Print them as JSON.
     #[arg(long)]

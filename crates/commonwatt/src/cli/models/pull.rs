@@ -4,7 +4,7 @@ use std::io::{self, BufRead as _, IsTerminal as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{bail, Context as _};
+use anyhow::{Context as _, bail};
 use commonwatt_engine::gguf::Header;
 use commonwatt_upstream::hub::{Hub, Listing, Progress, Pulled, RemoteFile, Wanted};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -39,7 +39,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
             let Some(path) = choose(&repository, &listing)? else { return Ok(ExitCode::FAILURE) };
             Wanted::File { repository, revision, path }
         }
-        chosen => chosen,
+        chosen @ (Wanted::File { .. } | Wanted::Address(_)) => chosen,
     };
     let mut pulled = Vec::new();
     for part in parts(wanted) {

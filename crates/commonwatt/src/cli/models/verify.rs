@@ -1,6 +1,6 @@
 //! `commonwatt models verify`: whether the files are the ones that were pulled.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -61,7 +61,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Ex
     Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn choose<'a>(stored: &'a [VaultModel], names: &[String], folder: &std::path::Path) -> anyhow::Result<Vec<&'a VaultModel>> {
+fn choose<'a>(stored: &'a [VaultModel], names: &[String], folder: &Path) -> anyhow::Result<Vec<&'a VaultModel>> {
     if names.is_empty() {
         return Ok(stored.iter().collect());
     }
@@ -104,7 +104,7 @@ fn judge(model: &VaultModel) -> Verdict {
 }
 
 /// The checksum of a file, and whether it was known beforehand.
-fn judge_file(path: &PathBuf) -> Result<(String, bool), VaultError> {
+fn judge_file(path: &Path) -> Result<(String, bool), VaultError> {
     let total = path.metadata().map(|metadata| metadata.len()).ok();
     let bar = bar(&path.file_name().unwrap_or_default().to_string_lossy(), total);
     let progress = |bytes| bar.set_position(bytes);
