@@ -100,7 +100,8 @@ impl Admin {
             return Ok(response);
         }
         let status = response.status().as_u16();
-        let is_json = response.headers().get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+        let is_json =
+            response.headers().get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
         let said = response.bytes().await.unwrap_or_default();
         let message = serde_json::from_slice::<Refused>(&said).ok().map(|refused| refused.error.message);
         match (status, message) {
@@ -158,7 +159,10 @@ fn planned_url(origin: &Origin) -> String {
 
 async fn json(response: Response) -> anyhow::Result<Value> {
     let url = response.url().clone();
-    response.json().await.map_err(|_| anyhow!("something answers at {url} that is no Commonwatt: name the daemon with `--url`"))
+    response
+        .json()
+        .await
+        .map_err(|_| anyhow!("something answers at {url} that is no Commonwatt: name the daemon with `--url`"))
 }
 
 /// An error body, the same in both dialects.

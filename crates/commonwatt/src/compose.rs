@@ -121,11 +121,7 @@ impl EngineRoom {
     }
 
     fn pilot(&mut self) -> LocalModel {
-        let licence = Fact {
-            value: "Apache-2.0".to_owned(),
-            source: "configuration".to_owned(),
-            as_of: today(),
-        };
+        let licence = Fact { value: "Apache-2.0".to_owned(), source: "configuration".to_owned(), as_of: today() };
         LocalModel {
             name: "pilot".to_owned(),
             model: self.handle("pilot", None),
@@ -205,7 +201,9 @@ impl Daemon {
     pub(crate) async fn rediscover(&self) {
         let settings = self.state().settings.clone();
         let found = self.composer.discover(&settings).await;
-        if found != self.state().found && let Err(error) = self.swap(settings, found) {
+        if found != self.state().found
+            && let Err(error) = self.swap(settings, found)
+        {
             tracing::warn!(%error, "local servers changed, but the fleet could not be rebuilt");
         }
     }

@@ -42,9 +42,15 @@ pub(crate) const VARIABLES: [Variable; 11] = [
     Variable { name: HOME, says: "folder for keys, models and the configuration; default `~/.commonwatt`" },
     Variable { name: LISTEN, says: "address to listen on; default `127.0.0.1:4600`; wins over the file" },
     Variable { name: CONFIG, says: "configuration file; default `commonwatt.toml` in the home folder, if it is there" },
-    Variable { name: KEY, says: "the first key, for the daemon and the command line; otherwise one is made on first run" },
+    Variable {
+        name: KEY,
+        says: "the first key, for the daemon and the command line; otherwise one is made on first run",
+    },
     Variable { name: LOG, says: "what is logged, such as `info` or `commonwatt=debug`" },
-    Variable { name: HUB, says: "hub that models are pulled from; default `https://huggingface.co`; wins over the file" },
+    Variable {
+        name: HUB,
+        says: "hub that models are pulled from; default `https://huggingface.co`; wins over the file",
+    },
     Variable { name: HUB_TOKEN, says: "token for the hub; sent to the hub only" },
     Variable { name: OTLP_ENDPOINT, says: "where traces go, unless the file says" },
     Variable { name: SERVICE_NAME, says: "this daemon's name in traces, unless the file says" },

@@ -31,7 +31,9 @@ pub(crate) fn bind_error(listen: SocketAddr, error: &io::Error) -> anyhow::Error
     let found = known.into_iter().find(|(kind, _)| *kind == error.kind());
     let sentence = found.map(|(_, sentence)| sentence);
     anyhow::Error::msg(
-        sentence.unwrap_or_else(|| format!("cannot listen on `{listen}` ({error}): choose another address with {elsewhere}")),
+        sentence.unwrap_or_else(|| {
+            format!("cannot listen on `{listen}` ({error}): choose another address with {elsewhere}")
+        }),
     )
 }
 

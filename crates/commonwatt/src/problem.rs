@@ -207,10 +207,7 @@ mod tests {
     fn a_problem_is_one_sentence_with_its_place() {
         let source = source("a = 1\nlisten = 'x'\n");
         let problem = Problem::at(&source, 15..18, "`x` is not an address").help("write `127.0.0.1:4600`");
-        assert_eq!(
-            problem.to_string(),
-            "commonwatt.toml:2:10: `x` is not an address (write `127.0.0.1:4600`)"
-        );
+        assert_eq!(problem.to_string(), "commonwatt.toml:2:10: `x` is not an address (write `127.0.0.1:4600`)");
     }
 
     #[test]

@@ -23,8 +23,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// How often servers on this machine are looked for.
 const REDISCOVER: Duration = Duration::from_secs(15);
 /// Upper edges, in seconds, of the buckets of all durations: from a fast proxy to a slow model.
-const BUCKETS: [f64; 14] =
-    [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0];
+const BUCKETS: [f64; 14] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0];
 
 /// Runs the daemon until it is told to go.
 ///
@@ -87,7 +86,12 @@ fn rows(grid: &Grid) -> Vec<table::Row> {
     };
     let generation = grid.generation();
     let in_auto = generation.fleet.deployments.iter().map(|deployment| deployment.in_auto);
-    admin::overview(grid).into_iter().zip(in_auto).filter(|(_, in_auto)| *in_auto).map(|(glance, _)| row(glance)).collect()
+    admin::overview(grid)
+        .into_iter()
+        .zip(in_auto)
+        .filter(|(_, in_auto)| *in_auto)
+        .map(|(glance, _)| row(glance))
+        .collect()
 }
 
 fn metrics() -> anyhow::Result<PrometheusHandle> {

@@ -248,7 +248,18 @@ fn settle(origin: &Origin, config: Config, places: Option<Places>) -> Result<Set
     }
     let origin = origin.clone();
     Ok(Settings {
-        origin, file, listen, limits, timeouts, engine, hub, providers, routes, substitute, keys, first_key,
+        origin,
+        file,
+        listen,
+        limits,
+        timeouts,
+        engine,
+        hub,
+        providers,
+        routes,
+        substitute,
+        keys,
+        first_key,
         telemetry,
     })
 }
@@ -314,7 +325,11 @@ fn engine(desk: &mut Desk<'_>, engine: &config::Engine) -> Engine {
         threads: engine.threads.map(|threads| desk.count(&["engine", "threads"], threads, 1..=1_024)),
         context_tokens: desk.count(&["engine", "context_tokens"], engine.context_tokens, 256..=16_777_216),
         parallel: desk.count(&["engine", "parallel"], engine.parallel, 1..=256),
-        idle: Duration::from_secs(u64::from(desk.count(&["engine", "idle_unload_s"], engine.idle_unload_s, 1..=u32::MAX))),
+        idle: Duration::from_secs(u64::from(desk.count(
+            &["engine", "idle_unload_s"],
+            engine.idle_unload_s,
+            1..=u32::MAX,
+        ))),
         vault,
     }
 }

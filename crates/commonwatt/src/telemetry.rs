@@ -33,8 +33,9 @@ impl Drop for Exporting {
 /// A log filter that cannot be read, a collector that cannot be addressed.
 pub(crate) fn start(telemetry: &Telemetry) -> anyhow::Result<Exporting> {
     let text = telemetry.log.as_deref().unwrap_or(LOG);
-    let filter = EnvFilter::try_new(text)
-        .with_context(|| format!("`{text}` in `COMMONWATT_LOG` is no log filter: write `info` or `commonwatt=debug`"))?;
+    let filter = EnvFilter::try_new(text).with_context(|| {
+        format!("`{text}` in `COMMONWATT_LOG` is no log filter: write `info` or `commonwatt=debug`")
+    })?;
     let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_filter(filter);
     let provider = telemetry.otlp_endpoint.as_deref().map(|to| provider(to, &telemetry.service_name)).transpose()?;
     let traces = provider.as_ref().map(|provider| {

@@ -144,7 +144,10 @@ fn mistakes_are_told_to_programs_as_json() {
 fn a_file_that_is_not_there_is_named() {
     let said = Desk::new().run(&["config", "check", "/nowhere/my.toml"]);
     assert_eq!(said.code, 1);
-    assert!(said.err.contains("cannot read `/nowhere/my.toml`") && said.err.contains("name a file that exists"), "{said:?}");
+    assert!(
+        said.err.contains("cannot read `/nowhere/my.toml`") && said.err.contains("name a file that exists"),
+        "{said:?}"
+    );
 }
 
 #[test]
@@ -175,7 +178,8 @@ fn what_is_in_force_is_shown_without_keys() {
 fn the_schema_is_printed_for_editors() {
     let said = Desk::new().run(&["config", "schema"]);
     assert_eq!(said.json()["title"], "commonwatt.toml");
-    let committed = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schema/commonwatt.schema.json"));
+    let committed =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schema/commonwatt.schema.json"));
     assert!(said.out == committed.expect("committed"), "`config schema` prints what is committed");
 }
 
@@ -255,7 +259,9 @@ fn status_shows_the_fleet_and_what_is_missing() {
     let said = desk.run_with(&fake, &["status"], "");
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.out.starts_with("TIER   DEPLOYMENT    WHERE         LAW  STATE\nlocal  engine/pilot"), "{said:?}");
-    for wanted in ["openai  set `OPENAI_API_KEY`", "running  3 h 12 min, version 0.1.0", "key  in /h/key", "routes  quick"] {
+    for wanted in
+        ["openai  set `OPENAI_API_KEY`", "running  3 h 12 min, version 0.1.0", "key  in /h/key", "routes  quick"]
+    {
         assert!(said.out.contains(wanted), "{wanted}: {said:?}");
     }
     let json = desk.run_with(&fake, &["status", "--json"], "").json();
@@ -282,8 +288,11 @@ fn explain_sends_the_request_as_it_is_and_shows_the_plan() {
     let body = r#"{"model":"auto","max_tokens":9,"system":"s","messages":[{"role":"user","content":"hi"}]}"#;
     let fake = Fake::start(move |request| {
         assert_eq!((request.target(), request.body()), ("/admin/v1/explain?dialect=anthropic-messages", body));
-        fake::json(200, r#"{"model":"auto","excluded":[],"absent":[],
-            "candidates":[{"deployment":"engine/pilot","tier":"local","part":"asked","standing":"passing"}]}"#)
+        fake::json(
+            200,
+            r#"{"model":"auto","excluded":[],"absent":[],
+            "candidates":[{"deployment":"engine/pilot","tier":"local","part":"asked","standing":"passing"}]}"#,
+        )
     });
     let desk = Desk::new();
     let said = desk.run_with(&fake, &["explain", "-"], body);

@@ -220,8 +220,7 @@ mod tests {
     }
 
     fn make(deployments: Vec<Deployment>, needs: Requirements, gate: impl Fn(&Deployment) -> Gate) -> Plan {
-        let choices =
-            deployments.into_iter().map(|d| Choice { deployment: Arc::new(d), part: Part::Asked }).collect();
+        let choices = deployments.into_iter().map(|d| Choice { deployment: Arc::new(d), part: Part::Asked }).collect();
         let selection = Selection { choices, absent: vec![] };
         Plan::make(&CallId("c".into()), selection, &Grants::default(), &needs, gate)
     }
@@ -242,8 +241,11 @@ mod tests {
     fn a_benched_supplier_is_skipped_while_another_is_free() {
         let skip = Gate::Skip { kind: FaultKind::ServerError, wait_ms: 900 };
         let gate = |d: &Deployment| if &*d.model == "sick" { skip } else { Gate::Pass };
-        let plan =
-            make(vec![deployment("sick", Tier::Frontier), deployment("well", Tier::Local)], Requirements::default(), gate);
+        let plan = make(
+            vec![deployment("sick", Tier::Frontier), deployment("well", Tier::Local)],
+            Requirements::default(),
+            gate,
+        );
         let tried: Vec<&str> = plan.candidates().iter().map(|c| &*c.deployment.model).collect();
         assert_eq!(tried, ["well"]);
     }
@@ -273,8 +275,7 @@ mod tests {
         let choices = vec![Choice { deployment: Arc::new(deployment("far", Tier::Frontier)), part: Part::Asked }];
         let grants = Grants { tiers: vec![Tier::Local] };
         let selection = Selection { choices, absent: vec![] };
-        let plan =
-            Plan::make(&CallId("c".into()), selection, &grants, &Requirements::default(), |_| Gate::Pass);
+        let plan = Plan::make(&CallId("c".into()), selection, &grants, &Requirements::default(), |_| Gate::Pass);
         assert!(plan.candidates().is_empty());
     }
 }

@@ -42,6 +42,29 @@ pub enum RefusalKind {
     Internal,
 }
 
+impl RefusalKind {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::BadRequest,
+        Self::UnknownModel,
+        Self::UnknownPath,
+        Self::MethodNotAllowed,
+        Self::TooLarge,
+        Self::RequestTimeout,
+        Self::ContextOverflow,
+        Self::NotCapable,
+        Self::RateLimited,
+        Self::Busy,
+        Self::Loop,
+        Self::UpstreamFailed,
+        Self::UpstreamTimeout,
+        Self::ShuttingDown,
+        Self::Internal,
+    ];
+}
+
 /// A call that is not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -66,9 +89,8 @@ impl Refusal {
         let mut clauses: Vec<String> =
             plan.excluded().iter().map(|e| format!("{}: {}", e.deployment.id, e.reason)).collect();
         clauses.extend(plan.absent().iter().map(|(provider, hint)| format!("{provider}: {hint}")));
-        let all = |test: fn(&Reason) -> bool| {
-            !plan.excluded().is_empty() && plan.excluded().iter().all(|e| test(&e.reason))
-        };
+        let all =
+            |test: fn(&Reason) -> bool| !plan.excluded().is_empty() && plan.excluded().iter().all(|e| test(&e.reason));
         let kind = if all(|reason| matches!(reason, Reason::Denied(_))) {
             RefusalKind::Forbidden
         } else if all(|reason| matches!(reason, Reason::WindowTooSmall { .. })) {
@@ -150,8 +172,7 @@ mod tests {
 
     #[test]
     fn mixed_failures_are_the_suppliers_fault() {
-        let refusal =
-            Refusal::exhausted(&faults(&[(FaultKind::RateLimited, None), (FaultKind::HeadersTimeout, None)]));
+        let refusal = Refusal::exhausted(&faults(&[(FaultKind::RateLimited, None), (FaultKind::HeadersTimeout, None)]));
         assert_eq!(refusal.kind, RefusalKind::UpstreamFailed);
     }
 }

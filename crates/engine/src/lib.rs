@@ -1,7 +1,8 @@
 //! Local inference of GGUF files in supervised child processes.
 //!
-//! *Knows* model files, chat templates, tokens, grammars, processes and how to lock one in. *Does not know* callers,
-//! policy, deployments or HTTP.
+//! *Knows:* model files, chat templates, tokens, grammars, processes and how to lock one in.
+//!
+//! *Does not know:* callers, policy, deployments, HTTP.
 //!
 //! An [`Engine`] hands out a [`Model`] for each file. A model starts its child process with the first call: the same
 //! program, started with arguments that make it call [`run_child`], with a socket as its standard input. The child loads

@@ -28,8 +28,8 @@ impl Grid {
         let estimate = TokenCount { tokens: call.envelope.needs.body_bytes.div_ceil(4), estimated: true };
         let Some(candidate) = plan.candidates().first() else { return Ok(estimate) };
         let deployment = &*candidate.deployment;
-        let admitted = admit(&call.id, &call.grants, deployment)
-            .map_err(|clause| Refusal::new(RefusalKind::Forbidden, clause))?;
+        let admitted =
+            admit(&call.id, &call.grants, deployment).map_err(|clause| Refusal::new(RefusalKind::Forbidden, clause))?;
         let counted = call.generation.upstream.count_tokens(admitted, &deployment.model, &call.order()).await;
         Ok(counted.map_or(estimate, |tokens| TokenCount { tokens, estimated: false }))
     }

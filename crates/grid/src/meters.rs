@@ -37,9 +37,8 @@ pub struct Meter {
 impl Meter {
     fn new(deployment: &DeploymentId, tier: &'static str) -> Self {
         let id = || deployment.as_str().to_owned();
-        let ended = |outcome| {
-            counter!("commonwatt_calls_total", "deployment" => id(), "tier" => tier, "outcome" => outcome)
-        };
+        let ended =
+            |outcome| counter!("commonwatt_calls_total", "deployment" => id(), "tier" => tier, "outcome" => outcome);
         let tokens = |kind| counter!("commonwatt_tokens_total", "deployment" => id(), "kind" => kind);
         Self {
             deployment: deployment.clone(),

@@ -15,9 +15,9 @@ use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_upstream::reply::{Content, Frame, Frames, Reply};
 use commonwatt_wire::{AnswerWriter, Dialect, Head, write_whole};
 
-use crate::{Grid, trace};
 use crate::meters::Outcome;
 use crate::request::{Underway, Won};
+use crate::{Grid, trace};
 
 /// Who answered, for the response's headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +84,9 @@ impl Relay {
         trace::answered(&call.span, &deployment, attempts);
         let settlement = Settlement::begun(grid, call, deployment, started);
         let body = match content {
-            Content::Whole { raw, deltas } => AnswerBody::Whole(settlement.whole(verbatim.then_some(raw).flatten(), deltas, head)),
+            Content::Whole { raw, deltas } => {
+                AnswerBody::Whole(settlement.whole(verbatim.then_some(raw).flatten(), deltas, head))
+            }
             Content::Stream(frames) => {
                 let encoder = if verbatim {
                     Encoder::Verbatim(settlement.dialect())

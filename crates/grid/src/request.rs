@@ -89,8 +89,8 @@ impl Grid {
             Refusal { retry_after_ms: Some(1_000), ..refusal }
         })?;
         let bytes = arrival.body.bytes().await.map_err(|f| Refusal::new(RefusalKind::Internal, f.message))?;
-        let envelope = open(arrival.dialect, &bytes)
-            .map_err(|error| Refusal::new(RefusalKind::BadRequest, error.to_string()))?;
+        let envelope =
+            open(arrival.dialect, &bytes).map_err(|error| Refusal::new(RefusalKind::BadRequest, error.to_string()))?;
         let grants = match &arrival.tiers {
             Some(tiers) => principal.grants.narrowed(tiers),
             None => principal.grants,

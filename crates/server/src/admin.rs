@@ -109,7 +109,9 @@ pub async fn reload(State(lobby): State<Arc<Lobby>>, headers: HeaderMap) -> Resp
     match outcome {
         Ok(Ok(generation)) => send(&BTreeMap::from([("generation", generation)])),
         Ok(Err(sentence)) => refuse(&lobby, &Refusal::new(RefusalKind::BadRequest, sentence)),
-        Err(_) => refuse(&lobby, &Refusal::new(RefusalKind::Internal, "the reload broke off; the old generation runs on")),
+        Err(_) => {
+            refuse(&lobby, &Refusal::new(RefusalKind::Internal, "the reload broke off; the old generation runs on"))
+        }
     }
 }
 
@@ -271,11 +273,8 @@ fn facts(facts: &Facts) -> BTreeMap<&'static str, FactLine> {
         ("trains_on_inputs", &facts.trains_on_inputs),
         ("licence", &facts.licence),
     ];
-    let line = |fact: &Fact| FactLine {
-        value: fact.value.clone(),
-        source: fact.source.clone(),
-        as_of: fact.as_of.clone(),
-    };
+    let line =
+        |fact: &Fact| FactLine { value: fact.value.clone(), source: fact.source.clone(), as_of: fact.as_of.clone() };
     all.into_iter().filter_map(|(name, fact)| fact.as_ref().map(|fact| (name, line(fact)))).collect()
 }
 

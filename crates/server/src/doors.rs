@@ -92,11 +92,8 @@ pub async fn wrong_path(State(lobby): State<Arc<Lobby>>, request: Request<Body>)
 /// A path that exists, with another method.
 pub async fn wrong_method(State(lobby): State<Arc<Lobby>>, request: Request<Body>) -> Response {
     let (method, path) = (request.method(), request.uri().path());
-    let dialect = if path.starts_with("/v1/messages") {
-        Dialect::AnthropicMessages
-    } else {
-        dialect_of(request.headers())
-    };
+    let dialect =
+        if path.starts_with("/v1/messages") { Dialect::AnthropicMessages } else { dialect_of(request.headers()) };
     let right = match path {
         "/v1/chat/completions" | "/v1/messages" | "/v1/messages/count_tokens" => "POST",
         "/admin/v1/explain" | "/admin/v1/reload" => "POST",
@@ -154,8 +151,8 @@ async fn keep(mut body: Body, announced: Option<&str>, max: usize) -> Result<Kep
             Refusal::new(RefusalKind::RequestTimeout, "the request stopped half-way: send the rest of it")
         })?;
         let Some(frame) = frame else { return Ok(arriving.finish()) };
-        let frame = frame
-            .map_err(|error| Refusal::new(RefusalKind::BadRequest, format!("the request broke off: {error}")))?;
+        let frame =
+            frame.map_err(|error| Refusal::new(RefusalKind::BadRequest, format!("the request broke off: {error}")))?;
         let Ok(chunk) = frame.into_data() else { continue };
         if arriving.len() + chunk.len() > max {
             return Err(too_large());

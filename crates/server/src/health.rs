@@ -17,7 +17,9 @@ pub async fn readyz(State(lobby): State<Arc<Lobby>>) -> (StatusCode, &'static st
     let leaving = (lobby.backstage.is_leaving)();
     match (leaving, lobby.grid.generation().fleet.deployments.is_empty()) {
         (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"),
-        (false, true) => (StatusCode::SERVICE_UNAVAILABLE, "no deployment: build with the engine or set a provider key\n"),
+        (false, true) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "no deployment: build with the engine or set a provider key\n")
+        }
         (false, false) => (StatusCode::OK, "ready\n"),
     }
 }

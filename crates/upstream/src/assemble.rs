@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use commonwatt_core::fleet::{
-    Absent, Abilities, Ability, Deployment, DeploymentId, Fact, Facts, Fleet, NamedRoute, Passthrough, Tier,
+    Abilities, Ability, Absent, Deployment, DeploymentId, Fact, Facts, Fleet, NamedRoute, Passthrough, Tier,
 };
 use commonwatt_core::patience::Patience;
 use commonwatt_engine::Model;
@@ -157,12 +157,8 @@ fn engine_deployment(local: &LocalModel) -> Deployment {
     let here = |value: &str| {
         Some(Fact { value: value.to_owned(), source: "configuration".to_owned(), as_of: local.as_of.clone() })
     };
-    let abilities = Abilities {
-        tools: Ability::Yes,
-        images: Ability::No,
-        json_schema: Ability::Yes,
-        many_choices: Ability::No,
-    };
+    let abilities =
+        Abilities { tools: Ability::Yes, images: Ability::No, json_schema: Ability::Yes, many_choices: Ability::No };
     Deployment {
         id: DeploymentId::new(ENGINE, &local.name),
         provider: ENGINE.into(),

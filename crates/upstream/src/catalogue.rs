@@ -48,9 +48,21 @@ mod tests {
     fn every_fact_has_a_source_and_a_date() {
         for spec in builtin().unwrap() {
             let facts = spec.facts.facts(None);
-            let all = [facts.operator, facts.seat, facts.owner_country, facts.region, facts.retention, facts.trains_on_inputs];
+            let all = [
+                facts.operator,
+                facts.seat,
+                facts.owner_country,
+                facts.region,
+                facts.retention,
+                facts.trains_on_inputs,
+            ];
             for fact in all.into_iter().flatten() {
-                assert!(fact.source.starts_with("https://") || fact.source == "configuration", "{}: {}", spec.id, fact.source);
+                assert!(
+                    fact.source.starts_with("https://") || fact.source == "configuration",
+                    "{}: {}",
+                    spec.id,
+                    fact.source
+                );
                 assert_eq!(fact.as_of.len(), "2026-11-20".len(), "{}", spec.id);
             }
         }

@@ -155,7 +155,10 @@ fn request(call: &Call) -> Result<(ChatRequest, Vec<String>), Fault> {
     Ok((request, lossy))
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "sampling parameters are small numbers; the engine computes in f32")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "sampling parameters are small numbers; the engine computes in f32"
+)]
 fn sampling(wish: &Sampling, lossy: &mut Vec<String>) -> Result<commonwatt_engine::Sampling, Fault> {
     if wish.choices.is_some_and(|n| n > 1) {
         lossy.push("n".to_owned());
@@ -181,9 +184,7 @@ fn logit_bias(raw: &RawJson) -> Result<Vec<(i32, f32)>, Fault> {
 
 /// Log probabilities in OpenAI's shape: the value of `logprobs.content`.
 fn logprobs_json(tokens: &[TokenLogprob]) -> RawJson {
-    let entry = |token: &str, bytes: &[u8], logprob: f32| {
-        serde_json::json!({ "token": token, "logprob": logprob, "bytes": bytes })
-    };
+    let entry = |token: &str, bytes: &[u8], logprob: f32| serde_json::json!({ "token": token, "logprob": logprob, "bytes": bytes });
     let content: Vec<serde_json::Value> = tokens
         .iter()
         .map(|token| {

@@ -228,9 +228,8 @@ pub fn dialect<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Dial
 /// The words that would do.
 pub fn tier<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Tier, D::Error> {
     let word = String::deserialize(deserializer)?;
-    Tier::from_word(&word).ok_or_else(|| {
-        serde::de::Error::custom(format!("`{word}` is not a tier: write `frontier`, `free` or `local`"))
-    })
+    Tier::from_word(&word)
+        .ok_or_else(|| serde::de::Error::custom(format!("`{word}` is not a tier: write `frontier`, `free` or `local`")))
 }
 
 fn some_tier<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Tier>, D::Error> {

@@ -139,7 +139,10 @@ mod tests {
     fn what_the_provider_refuses_is_left_out_and_named() {
         let quirks = dropping(&["seed", "user"]);
         let (sent, lossy) = adapt(r#"{"seed":1,"model":"m","messages":[],"user":"u"}"#, "m", &quirks);
-        assert_eq!((sent.as_str(), lossy), (r#"{"model":"m","messages":[]}"#, vec!["seed".to_owned(), "user".to_owned()]));
+        assert_eq!(
+            (sent.as_str(), lossy),
+            (r#"{"model":"m","messages":[]}"#, vec!["seed".to_owned(), "user".to_owned()])
+        );
     }
 
     proptest! {

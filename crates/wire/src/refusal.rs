@@ -155,4 +155,16 @@ mod tests {
         assert_eq!(status(Dialect::AnthropicMessages, RefusalKind::Busy), 529);
         assert_eq!(status(Dialect::AnthropicMessages, RefusalKind::TooLarge), 413);
     }
+    #[test]
+    fn every_refusal_has_a_status_in_every_dialect() {
+        for dialect in Dialect::ALL {
+            for kind in RefusalKind::ALL {
+                let code = status(dialect, kind);
+                let callers_own = matches!(code, 400..=499);
+                let body = write_refusal(dialect, &Refusal::new(kind, "no"), "id");
+                assert!(callers_own || matches!(code, 500..=599), "{dialect} {kind:?}: {code}");
+                assert!(serde_json::from_slice::<serde_json::Value>(&body).is_ok(), "{dialect} {kind:?}");
+            }
+        }
+    }
 }

@@ -54,11 +54,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     if !arguments.question.is_empty() {
         return chat.answer_once(&with_stdin(&arguments.question)?).await;
     }
-    if io::stdin().is_terminal() {
-        chat.converse(&origin.home).await
-    } else {
-        chat.answer_lines().await
-    }
+    if io::stdin().is_terminal() { chat.converse(&origin.home).await } else { chat.answer_lines().await }
 }
 
 /// The question in the words of the command line, with standard input where `-` stands.

@@ -95,7 +95,9 @@ fn show(context: &Context, json: bool) -> anyhow::Result<ExitCode> {
     let place = settings.origin.file();
     match &settings.file {
         Some(file) => term::line(paint.dim(&format!("# from `{}`, the environment and the defaults", file.display())))?,
-        None => term::line(paint.dim(&format!("# from the environment and the defaults; there is no `{}`", place.display())))?,
+        None => term::line(
+            paint.dim(&format!("# from the environment and the defaults; there is no `{}`", place.display())),
+        )?,
     }
     term::text(toml::to_string(&shown)?)?;
     Ok(ExitCode::SUCCESS)

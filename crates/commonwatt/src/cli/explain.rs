@@ -28,8 +28,12 @@ pub(super) struct Arguments {
 /// Asks and prints.
 pub(super) async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let body = read(arguments)?;
-    let request: Value = serde_json::from_slice(&body)
-        .map_err(|error| anyhow!("`{}` holds no JSON ({error}): give it a request as an application sends it", arguments.request.display()))?;
+    let request: Value = serde_json::from_slice(&body).map_err(|error| {
+        anyhow!(
+            "`{}` holds no JSON ({error}): give it a request as an application sends it",
+            arguments.request.display()
+        )
+    })?;
     let dialect = arguments.dialect.as_deref().unwrap_or_else(|| guess(&request));
     let said = context.admin()?.explain(dialect, body).await?;
     if arguments.json {

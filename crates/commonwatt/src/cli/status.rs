@@ -6,8 +6,8 @@ use anyhow::Context as _;
 
 use super::Context;
 use crate::admin::Status;
-use crate::term::{self, Paint};
 use crate::table;
+use crate::term::{self, Paint};
 
 /// What can be asked for.
 #[derive(clap::Args)]

@@ -115,7 +115,10 @@ fn this_file() -> String {
 /// A protocol in which models are spoken to.
 #[derive(JsonSchema)]
 #[schemars(inline, rename_all = "kebab-case")]
-#[expect(dead_code, reason = "only its schema is used: the words are read by `settings`, which can say where they stand")]
+#[expect(
+    dead_code,
+    reason = "only its schema is used: the words are read by `settings`, which can say where they stand"
+)]
 pub(crate) enum DialectWord {
     OpenaiChat,
     AnthropicMessages,
@@ -124,7 +127,10 @@ pub(crate) enum DialectWord {
 /// Where a model stands: `auto` goes from `frontier` over `free` to `local`.
 #[derive(JsonSchema)]
 #[schemars(inline, rename_all = "kebab-case")]
-#[expect(dead_code, reason = "only its schema is used: the words are read by `settings`, which can say where they stand")]
+#[expect(
+    dead_code,
+    reason = "only its schema is used: the words are read by `settings`, which can say where they stand"
+)]
 pub(crate) enum TierWord {
     Frontier,
     Free,

@@ -16,14 +16,8 @@ fn an_empty_file_is_a_valid_one() {
 #[test]
 fn an_unknown_key_is_named_with_its_place_and_the_nearest_one() {
     assert_eq!(said("lisen = \"x\""), "commonwatt.toml:1:1: unknown key `lisen` (did you mean `listen`?)");
-    assert_eq!(
-        said("[limits]\nbody_mb = 3"),
-        "commonwatt.toml:2:1: unknown key `body_mb` (did you mean `body_mib`?)"
-    );
-    assert_eq!(
-        said("[routing]\ncolour = 3"),
-        "commonwatt.toml:2:1: unknown key `colour` (known here: `substitute`)"
-    );
+    assert_eq!(said("[limits]\nbody_mb = 3"), "commonwatt.toml:2:1: unknown key `body_mb` (did you mean `body_mib`?)");
+    assert_eq!(said("[routing]\ncolour = 3"), "commonwatt.toml:2:1: unknown key `colour` (known here: `substitute`)");
     assert_eq!(
         said("[providers.openai]\nbaseurl = 'x'"),
         "commonwatt.toml:2:1: unknown key `baseurl` (did you mean `base_url`?)"

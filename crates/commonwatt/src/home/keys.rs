@@ -70,7 +70,8 @@ impl StoredKey {
     /// The key as the keyring wants it.
     fn settled(&self) -> anyhow::Result<Key> {
         let hash = parse_hash(&self.hash).ok_or_else(|| anyhow!("the hash of key `{}` is damaged", self.name))?;
-        let tier = |word: &String| Tier::from_word(word).ok_or_else(|| anyhow!("key `{}` has no tier `{word}`", self.name));
+        let tier =
+            |word: &String| Tier::from_word(word).ok_or_else(|| anyhow!("key `{}` has no tier `{word}`", self.name));
         let tiers = self.tiers.iter().map(tier).collect::<anyhow::Result<Vec<_>>>()?;
         Ok(Key { name: self.name.clone(), hash, grants: Grants { tiers } })
     }
@@ -108,7 +109,9 @@ impl Home {
                 KeyOrigin::Environment => "`COMMONWATT_KEY`".to_owned(),
                 KeyOrigin::File(path) => format!("`{}`", path.display()),
             };
-            return Err(anyhow!("the key in {place} is empty or has spaces or line breaks in it: write it as one word"));
+            return Err(anyhow!(
+                "the key in {place} is empty or has spaces or line breaks in it: write it as one word"
+            ));
         }
         Ok(Some(FirstKey { key, origin }))
     }

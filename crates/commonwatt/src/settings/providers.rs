@@ -69,7 +69,8 @@ pub(super) fn settle(
 fn sdk_address(desk: &Desk<'_>, spec: &mut ProviderSpec, listen: SocketAddr) {
     let Some(moved) = spec.base_url_env.as_deref().and_then(|name| desk.origin.env.get(name)) else { return };
     let Ok(url) = web_address(moved) else { return };
-    let here = |host: &str| host == "localhost" || host == "127.0.0.1" || host == "[::1]" || host == listen.ip().to_string();
+    let here =
+        |host: &str| host == "localhost" || host == "127.0.0.1" || host == "[::1]" || host == listen.ip().to_string();
     if url.host_str().is_some_and(here) && url.port_or_known_default() == Some(listen.port()) {
         return;
     }
@@ -89,7 +90,8 @@ fn new_spec(desk: &mut Desk<'_>, id: &str, raw: &config::Provider, known: &[Stri
     }
     let dialect = raw.dialect.as_deref().and_then(Dialect::from_word);
     let tier = raw.tier.as_deref().and_then(Tier::from_word);
-    let fields = [("dialect", raw.dialect.is_some()), ("base_url", raw.base_url.is_some()), ("tier", raw.tier.is_some())];
+    let fields =
+        [("dialect", raw.dialect.is_some()), ("base_url", raw.base_url.is_some()), ("tier", raw.tier.is_some())];
     let missing: Vec<String> = fields.iter().filter(|(_, there)| !there).map(|(name, _)| format!("`{name}`")).collect();
     if !missing.is_empty() {
         let names: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -201,7 +203,9 @@ fn access(desk: &mut Desk<'_>, spec: &ProviderSpec, raw: &config::Provider) -> A
         }
     } else {
         let name = spec.key_env.first().map_or("NAME_OF_A_VARIABLE", String::as_str);
-        let help = format!("put it into a variable or a file of its own, and write `key = \"env:{name}\"` or `key = \"file:/path\"`");
+        let help = format!(
+            "put it into a variable or a file of its own, and write `key = \"env:{name}\"` or `key = \"file:/path\"`"
+        );
         desk.wrong(&path, "a key does not belong in this file, which people share and commit", help);
         return Access::Keyless;
     };

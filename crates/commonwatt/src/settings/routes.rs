@@ -66,7 +66,8 @@ fn check(candidate: &str, providers: &[Provider]) -> Result<(), (String, String)
             Err((format!("`{candidate}` names nobody: there is no provider `{id}`"), help))
         }
         Some(_) | None => {
-            let help = "write `provider/model`, such as `ollama/llama3.2` or `engine/pilot`, or a tier such as `tier:local`";
+            let help =
+                "write `provider/model`, such as `ollama/llama3.2` or `engine/pilot`, or a tier such as `tier:local`";
             Err((format!("`{candidate}` is served by no provider that is known beforehand"), help.to_owned()))
         }
     }

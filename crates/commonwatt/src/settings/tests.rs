@@ -99,7 +99,8 @@ fn a_key_in_the_environment_opens_a_provider() {
 
 #[test]
 fn the_file_says_where_another_key_is() {
-    let settings = settled("[providers.openai]\nkey = 'env:WORK_KEY'", &[("WORK_KEY", "sk-w"), ("OPENAI_API_KEY", "sk-1")]);
+    let settings =
+        settled("[providers.openai]\nkey = 'env:WORK_KEY'", &[("WORK_KEY", "sk-w"), ("OPENAI_API_KEY", "sk-1")]);
     assert_eq!(provider(&settings, "openai").access, Access::Key(Secret::new("sk-w")));
     let settings = settled("[providers.openai]\nkey = 'env:WORK_KEY'", &[("OPENAI_API_KEY", "sk-1")]);
     assert_eq!(provider(&settings, "openai").access, Access::Missing("set `WORK_KEY`".into()));
@@ -180,7 +181,10 @@ fn words_that_mean_nothing_are_found_with_their_place() {
         ("[hub]\nurl = 'hub'".into(), "2:7 `hub` is not an address on the web"),
         ("[providers.openai.facts]\nseat = { value = 'US', as_of = 'now' }".into(), "2:32 `now` is not a day"),
         ("[[keys]]\nname = 'a'\nhash = 'blake3:0'".into(), "3:8 this is no hash of a key"),
-        (format!("[[keys]]\nname = 'a'\nhash = 'blake3:{}'\ntiers = ['all']", "0".repeat(64)), "4:10 `all` is not a tier"),
+        (
+            format!("[[keys]]\nname = 'a'\nhash = 'blake3:{}'\ntiers = ['all']", "0".repeat(64)),
+            "4:10 `all` is not a tier",
+        ),
         ("[telemetry]\notlp_endpoint = 'x'".into(), "2:17 `x` is not an address on the web"),
     ] {
         let said = said(&text);
@@ -194,7 +198,10 @@ fn a_route_that_leads_nowhere_is_found() {
         ("[routes.fast]\ncandidates = []", "2:14 the route `fast` leads to nobody"),
         ("[routes.auto]\ncandidates = ['tier:local']", "1:9 the route `auto` is built in"),
         ("[routes.fast]\ncandidates = ['tier:near']", "2:15 `near` is not a tier"),
-        ("[routes.fast]\ncandidates = ['tier:local', 'opnai/x']", "2:29 `opnai/x` names nobody: there is no provider `opnai` — did you mean `openai`?"),
+        (
+            "[routes.fast]\ncandidates = ['tier:local', 'opnai/x']",
+            "2:29 `opnai/x` names nobody: there is no provider `opnai` — did you mean `openai`?",
+        ),
         ("[routes.fast]\ncandidates = ['frobnicator']", "2:15 `frobnicator` is served by no provider"),
         ("[routes.'a/b']\ncandidates = ['tier:local']", "1:9 `a/b` is no name for a route"),
     ] {
@@ -214,7 +221,8 @@ fn everything_that_is_wrong_is_said_at_once() {
 #[test]
 fn keys_of_file_and_home_are_one_ring() {
     let hash = crate::home::hash_text(&commonwatt_grid::identity::hash_key("cw-team"));
-    let scene = scene(&format!("[[keys]]\nname = 'team'\nhash = '{hash}'\ntiers = ['local']"), &[(env::KEY, "cw-first")]);
+    let scene =
+        scene(&format!("[[keys]]\nname = 'team'\nhash = '{hash}'\ntiers = ['local']"), &[(env::KEY, "cw-first")]);
     let settings = scene.origin.load().expect("valid");
     let ring = commonwatt_grid::identity::Keyring::new(settings.keys);
     assert_eq!(ring.identify(Some("cw-team")).expect("known").grants.tiers, [Tier::Local]);

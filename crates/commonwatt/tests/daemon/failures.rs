@@ -56,7 +56,9 @@ async fn whatever_the_frontier_does_before_content_the_caller_gets_a_complete_an
 
 #[tokio::test]
 async fn an_unstreamed_answer_that_is_cut_or_broken_is_replaced() {
-    for words in ["reset after=20bytes", "eof after=20bytes", "close after=20bytes", "wrong_length=100", "garbage", "empty"] {
+    for words in
+        ["reset after=20bytes", "eof after=20bytes", "close after=20bytes", "wrong_length=100", "garbage", "empty"]
+    {
         let frontier = sim_that(words).await;
         let daemon = Start::default().anthropic(&frontier).quick().daemon().await;
         let told = daemon.message("auto", false).await;
@@ -112,7 +114,8 @@ async fn a_request_that_the_supplier_calls_wrong_is_answered_in_its_words() {
 
 #[tokio::test]
 async fn a_stream_that_breaks_after_content_says_so_and_fakes_no_end() {
-    for words in ["reset after=3", "eof after=3", "stall after=3", "malformed after=3", "error after=3", "done after=3"] {
+    for words in ["reset after=3", "eof after=3", "stall after=3", "malformed after=3", "error after=3", "done after=3"]
+    {
         let frontier = sim_that(words).await;
         let daemon = Start::default().openai(&frontier).quick().daemon().await;
         let chat = daemon.chat("auto", true).await;
@@ -130,7 +133,8 @@ async fn a_caller_that_leaves_is_settled_as_abandoned_and_ends_the_call_upstream
     let mut response = daemon.post("/v1/chat/completions", &question("auto", true)).await;
     let _ = response.chunk().await.unwrap();
     drop(response);
-    let left = frontier.wait_for(|requests| requests.iter().any(|request| request.outcome == commonwatt_sim::Outcome::ClientLeft));
+    let left = frontier
+        .wait_for(|requests| requests.iter().any(|request| request.outcome == commonwatt_sim::Outcome::ClientLeft));
     timeout(Duration::from_secs(5), left).await.expect("the call upstream goes on");
     let counted = async {
         loop {

@@ -192,7 +192,8 @@ impl Told {
         let events = self.events();
         let parsed: Vec<Value> =
             events.iter().filter(|e| **e != "[DONE]").map(|event| serde_json::from_str(event).unwrap()).collect();
-        let openai_text = parsed.iter().any(|e| e["choices"][0]["delta"]["content"].as_str().is_some_and(|t| !t.is_empty()));
+        let openai_text =
+            parsed.iter().any(|e| e["choices"][0]["delta"]["content"].as_str().is_some_and(|t| !t.is_empty()));
         let openai_end = parsed.iter().any(|e| e["choices"][0]["finish_reason"].is_string());
         let anthropic_text = parsed.iter().any(|e| e["delta"]["text"].as_str().is_some_and(|t| !t.is_empty()));
         let anthropic_end = parsed.last().is_some_and(|e| e["type"] == "message_stop");

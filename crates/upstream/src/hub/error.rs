@@ -43,7 +43,9 @@ pub enum HubError {
         why: &'static str,
     },
     /// Nobody answers.
-    #[error("`{host}` cannot be reached ({cause}): see whether this machine is online, or name another hub with `--hub`")]
+    #[error(
+        "`{host}` cannot be reached ({cause}): see whether this machine is online, or name another hub with `--hub`"
+    )]
     Unreachable {
         /// Who.
         host: String,
@@ -82,7 +84,9 @@ pub enum HubError {
         url: String,
     },
     /// The line broke.
-    #[error("the line broke after {have} of {total} bytes ({cause}): run the same command again, it goes on from there")]
+    #[error(
+        "the line broke after {have} of {total} bytes ({cause}): run the same command again, it goes on from there"
+    )]
     Broke {
         /// Bytes that are here.
         have: u64,
@@ -95,7 +99,9 @@ pub enum HubError {
     #[error("the file at the hub changed while it was pulled: run the same command again")]
     Changed,
     /// What came is not what was announced.
-    #[error("what came is damaged: its SHA-256 checksum is {found}, the hub announced {expected}; it was deleted, pull again")]
+    #[error(
+        "what came is damaged: its SHA-256 checksum is {found}, the hub announced {expected}; it was deleted, pull again"
+    )]
     WrongChecksum {
         /// Announced.
         expected: String,
@@ -129,7 +135,9 @@ pub enum HubError {
         path: String,
     },
     /// It does not fit.
-    #[error("`{folder}` has room for {free} MiB and the model needs {needed} MiB: make room, or set `vault` under `[engine]` to another folder")]
+    #[error(
+        "`{folder}` has room for {free} MiB and the model needs {needed} MiB: make room, or set `vault` under `[engine]` to another folder"
+    )]
     NoRoom {
         /// Where.
         folder: String,

@@ -57,7 +57,11 @@ impl Part {
         };
         let file = BufWriter::with_capacity(BUFFER, file);
         let mut part = Self { path, file, hash: Sha256::new(), len: 0, begins: Vec::new(), label };
-        if fits { part.reread().await? } else { part.restart().await? }
+        if fits {
+            part.reread().await?
+        } else {
+            part.restart().await?
+        }
         Ok(part)
     }
 

@@ -444,7 +444,8 @@ fn what_people_write_is_understood() {
 #[test]
 fn a_line_that_is_not_encrypted_is_for_the_neighbourhood_only() {
     assert!(Hub::new("http://hub.example.org", None).is_err());
-    for near in ["http://127.0.0.1:8000", "http://192.168.1.4", "http://nas:8000", "http://hub.local", "http://[::1]:9"] {
+    for near in ["http://127.0.0.1:8000", "http://192.168.1.4", "http://nas:8000", "http://hub.local", "http://[::1]:9"]
+    {
         assert!(Hub::new(near, None).is_ok(), "{near}");
     }
     assert!(Hub::new("huggingface.co", None).is_err());

@@ -87,4 +87,3 @@ fn a_doubled_field_cannot_smuggle_another_model_past_policy() {
     let told = openai(r#"{"model":"a","messages":[],"mod\u0065l":"b"}"#).expect_err("doubled");
     assert_eq!(told, "the field `model` is given twice");
 }
-

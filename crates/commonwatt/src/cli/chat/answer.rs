@@ -58,7 +58,8 @@ pub(super) enum Ending {
 pub(super) async fn ask(admin: &Admin, request: &Value, screen: &mut Screen) -> anyhow::Result<Answer> {
     let started = Instant::now();
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let nothing = |ending| Answer { text: String::new(), served: None, tokens: None, elapsed: started.elapsed(), ending };
+    let nothing =
+        |ending| Answer { text: String::new(), served: None, tokens: None, elapsed: started.elapsed(), ending };
     let sending = admin.send(admin.request(Method::POST, "/v1/chat/completions").json(request));
     let response = tokio::select! {
         response = sending => response,

@@ -54,7 +54,10 @@ impl Command {
             ("/quit" | "/exit", _) => Self::Quit,
             (unknown, _) => {
                 let near = nearest(unknown, &WORDS).map(|near| format!("did you mean `{near}`? "));
-                return Err(format!("there is no `{unknown}`: {}`/help` lists what there is", near.unwrap_or_default()));
+                return Err(format!(
+                    "there is no `{unknown}`: {}`/help` lists what there is",
+                    near.unwrap_or_default()
+                ));
             }
         }))
     }

@@ -85,12 +85,7 @@ impl Hinter for Slash {
 impl Completer for Slash {
     type Candidate = String;
 
-    fn complete(
-        &self,
-        line: &str,
-        at: usize,
-        _: &rustyline::Context<'_>,
-    ) -> rustyline::Result<(usize, Vec<String>)> {
+    fn complete(&self, line: &str, at: usize, _: &rustyline::Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
         let typed = line.get(..at).unwrap_or(line);
         let fits = WORDS.iter().filter(|word| typed.starts_with('/') && word.starts_with(typed));
         Ok((0, fits.map(|word| format!("{word} ")).collect()))

@@ -47,7 +47,10 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> anyhow::Res
 
 fn print_stored(folder: &std::path::Path, stored: &[VaultModel], paint: Paint) -> std::io::Result<()> {
     if stored.is_empty() {
-        term::line(format!("no models in `{}`: `commonwatt models pull owner/repository` fetches one", folder.display()))?;
+        term::line(format!(
+            "no models in `{}`: `commonwatt models pull owner/repository` fetches one",
+            folder.display()
+        ))?;
         return Ok(());
     }
     let rows: Vec<_> = stored.iter().map(stored_row).collect();

@@ -47,7 +47,8 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     }
     let Some(first) = pulled.first() else { return Ok(ExitCode::FAILURE) };
     if arguments.json {
-        let line = |p: &Pulled| json!({ "path": p.path, "bytes": p.bytes, "sha256": p.sha256, "announced": p.announced });
+        let line =
+            |p: &Pulled| json!({ "path": p.path, "bytes": p.bytes, "sha256": p.sha256, "announced": p.announced });
         term::json(&pulled.iter().map(line).collect::<Vec<_>>())?;
     } else {
         report(first, pulled.len())?;

@@ -1,0 +1,28 @@
+//! Stories of the grid, told on a paused clock: the suppliers are simulated, the pipes to them are inside the process,
+//! and every time that is asserted is exact.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panic, in its helpers too"
+)]
+
+#[path = "stories/heard.rs"]
+mod heard;
+#[path = "stories/world.rs"]
+mod world;
+
+#[path = "stories/blame.rs"]
+mod blame;
+#[path = "stories/doors.rs"]
+mod doors;
+#[path = "stories/faults.rs"]
+mod faults;
+#[path = "stories/leaving.rs"]
+mod leaving;
+#[path = "stories/seeds.rs"]
+mod seeds;
+#[path = "stories/waiting.rs"]
+mod waiting;
