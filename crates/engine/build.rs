@@ -7,8 +7,8 @@ fn main() {
     println!("cargo::rustc-env=COMMONWATT_ENGINE_CPU={}", needed().join(","));
 }
 
-/// `native` takes what the building machine has; otherwise the compiler flags decide, and llama-cpp-sys-4 itself asks for
-/// SSE 4.2 on x86-64.
+/// `native` takes what the building machine has; otherwise the compiler flags decide, and llama-cpp-sys-4 itself asks
+/// for SSE 4.2 on x86-64.
 #[expect(clippy::disallowed_methods, reason = "cargo tells build scripts everything through the environment")]
 fn needed() -> Vec<&'static str> {
     let var = |name: &str| std::env::var(name).unwrap_or_default();

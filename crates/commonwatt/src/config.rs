@@ -59,20 +59,11 @@ pub(crate) struct Limits {
     pub(crate) patience_s: f64,
     /// Longest `Retry-After`, in seconds, that is waited for here when there is nobody else to ask.
     pub(crate) retry_wait_max_s: f64,
-    /// Seconds that a client may take to send the head of its request.
-    pub(crate) request_head_s: f64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            body_mib: 32,
-            calls_max: 1_024,
-            attempts_max: 8,
-            patience_s: 45.0,
-            retry_wait_max_s: 2.0,
-            request_head_s: 30.0,
-        }
+        Self { body_mib: 32, calls_max: 1_024, attempts_max: 8, patience_s: 45.0, retry_wait_max_s: 2.0 }
     }
 }
 
@@ -188,12 +179,16 @@ pub(crate) fn schema() -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// TOML has no `null`: what may be left out is left out, and nothing is said to be it.
+/// TOML has no `null`: what may be left out is left out, and nothing is said to be it. Descriptions lose the line breaks
+/// of their source.
 fn drop_nothing(schema: &mut Value) {
     match schema {
         Value::Array(items) => items.iter_mut().for_each(drop_nothing),
         Value::Object(map) => {
             map.retain(|name, value| !(name == "default" && value.is_null()));
+            if let Some(Value::String(text)) = map.get_mut("description") {
+                *text = text.replace('\n', " ");
+            }
             if let Some(Value::Array(words)) = map.get_mut("enum") {
                 words.retain(|word| !word.is_null());
             }

@@ -144,7 +144,10 @@ impl Problems {
             .with_wrap_lines(columns.is_some())
             .with_links(false);
         let mut all = String::new();
-        for problem in &self.0 {
+        for (at, problem) in self.0.iter().enumerate() {
+            if at > 0 {
+                all.push('\n');
+            }
             let picture = Picture::of(problem);
             if handler.render_report(&mut all, &picture).is_err() {
                 all.push_str(&problem.to_string());

@@ -69,8 +69,6 @@ pub(crate) struct Limits {
     pub(crate) calls_max: usize,
     /// How much is tried for one call.
     pub(crate) attempts: attempt::Limits,
-    /// How long a client may take to send the head of its request.
-    pub(crate) request_head: Duration,
 }
 
 /// The built-in engine.
@@ -244,6 +242,7 @@ fn settle(origin: &Origin, config: Config, places: Option<Places>) -> Result<Set
     });
     let telemetry = telemetry(&mut desk, config.telemetry);
     if !desk.problems.is_empty() {
+        desk.problems.sort_by_key(|problem| problem.position().map(|(_, line, column)| (line, column)));
         return Err(Problems(desk.problems));
     }
     let origin = origin.clone();
@@ -297,11 +296,10 @@ fn limits(desk: &mut Desk<'_>, limits: &config::Limits) -> Limits {
     let attempts_max = desk.count(&["limits", "attempts_max"], limits.attempts_max, 1..=64);
     let patience = desk.seconds(&["limits", "patience_s"], limits.patience_s);
     let wait_max = desk.seconds(&["limits", "retry_wait_max_s"], limits.retry_wait_max_s);
-    let request_head = desk.seconds(&["limits", "request_head_s"], limits.request_head_s);
     let ms = |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
     let attempts = attempt::Limits { attempts_max, patience_ms: ms(patience), wait_max_ms: ms(wait_max) };
     let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-    Limits { body_bytes: size(body_mib) << 20, calls_max: size(calls_max), attempts, request_head }
+    Limits { body_bytes: size(body_mib) << 20, calls_max: size(calls_max), attempts }
 }
 
 /// Waits that the file sets; those it does not set stay open.

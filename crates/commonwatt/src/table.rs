@@ -24,7 +24,13 @@ pub(crate) struct Row {
 
 /// Prints the fleet. A daemon whose standard output is gone goes on without.
 pub(crate) fn print_fleet(rows: &[Row]) {
-    let _ = term::text(fleet(rows, Paint::for_stdout(), term::columns()));
+    let shown = match rows {
+        [] => "there is nobody to send calls to yet: set the key of a provider, such as `OPENAI_API_KEY`, or start \
+               a local server such as Ollama\n"
+            .to_owned(),
+        [..] => fleet(rows, Paint::for_stdout(), term::columns()),
+    };
+    let _ = term::text(shown);
 }
 
 /// The fleet as a table.

@@ -5,12 +5,16 @@
 
 #[path = "cli/fake.rs"]
 mod fake;
+#[path = "cli/terminal.rs"]
+mod terminal;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use fake::Fake;
+use terminal::Terminal;
 
 /// A home folder of its own, and nothing of this machine's environment.
 struct Desk {
@@ -371,4 +375,62 @@ fn an_error_in_the_middle_of_an_answer_is_told() {
     });
     let said = Desk::new().run_with(&fake, &["chat", "hi"], "");
     assert!(said.code == 1 && said.err.contains("the local model crashed"), "{said:?}");
+}
+
+#[test]
+fn an_interrupt_stops_the_answer_and_closes_the_connection() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", server.local_addr().expect("an address"));
+    let mut command = Desk::new().command(&["chat", "a long story", "--url", &url]);
+    let mut chat = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+    let (mut line, _) = server.accept().expect("it asks");
+    fake::read(&line).expect("a request");
+    line.write_all(&answer_without_end("Once upon")).expect("it listens");
+    let mut seen = [0; 9];
+    chat.stdout.as_mut().expect("a pipe").read_exact(&mut seen).expect("it shows what comes");
+    assert_eq!(&seen, b"Once upon");
+
+    let pid = rustix::process::Pid::from_child(&chat);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    assert_eq!(chat.wait().expect("it ends").code(), Some(130));
+    line.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
+    let mut rest = Vec::new();
+    line.read_to_end(&mut rest).expect("the connection was closed");
+}
+
+fn answer_without_end(text: &str) -> Vec<u8> {
+    let head = "HTTP/1.1 200 X\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+    format!("{head}data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n").into_bytes()
+}
+
+#[test]
+fn a_conversation_in_a_terminal_survives_whatever_happens_to_an_answer() {
+    let fake = Fake::start(|request| match request.path() {
+        "/admin/v1/status" => fake::json(200, STATUS),
+        _ if request.body().contains("refuse") => fake::json(503, r#"{"error":{"message":"nobody can answer now"}}"#),
+        _ if request.body().contains("break") => answer(&["half an ans"], false),
+        _ => answer(&["a whole answer in words that ", "are wrapped"], true),
+    });
+    let desk = Desk::new();
+    let mut command = desk.command(&["chat", "--url", &fake.url()]);
+    let mut terminal = Terminal::run(command.env("COMMONWATT_KEY", "cw-test").env("TERM", "xterm"), 30);
+    terminal.wait_for("asking `auto` at ");
+    terminal.type_line("please break");
+    terminal.wait_for("half an ans");
+    terminal.wait_for("the answer ended before it was complete");
+    terminal.wait_for("what came is kept; `/retry` asks again");
+    terminal.type_line("please refuse");
+    terminal.wait_for("nobody can answer now");
+    terminal.type_line("/model local");
+    terminal.wait_for("from now on `local` is asked");
+    terminal.type_line("/clear");
+    terminal.wait_for("forgotten");
+    terminal.type_line("now answer");
+    terminal.wait_for("a whole answer in words that\r\nare wrapped");
+    terminal.wait_for("engine/pilot · local · 2 attempts");
+    let last = fake.requests().pop().expect("asked");
+    let request: serde_json::Value = serde_json::from_str(last.body()).expect("JSON");
+    assert_eq!((request["model"].as_str(), request["messages"].as_array().map(Vec::len)), (Some("local"), Some(1)));
+    terminal.type_line("/quit");
+    assert_eq!(terminal.code(), 0);
 }

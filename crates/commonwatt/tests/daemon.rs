@@ -1,5 +1,7 @@
 //! The daemon as a black box: what a stranger sees of it.
 
+#[path = "daemon/clients.rs"]
+mod clients;
 #[path = "daemon/failures.rs"]
 mod failures;
 #[path = "daemon/newcomers.rs"]

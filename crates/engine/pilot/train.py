@@ -28,7 +28,7 @@ PHASES = [(0.85, 512, 8), (1.0, 1024, 4)]  # until this share of the steps: wind
 OPEN_ROWS = 32  # windows being filled at once; more pack tighter
 PEAK_RATE = 2e-3
 WARM_UP = 200
-DESCENT = 0.3  # share of the steps in which the rate falls to zero
+DESCENT = 0.2  # share of the steps in which the rate falls to zero
 OTHER_WEIGHT = 0.15  # loss weight of tokens that the assistant did not write
 
 
@@ -302,7 +302,7 @@ def train(args):
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--steps", type=int, default=5000)
+    p.add_argument("--steps", type=int, default=2600)
     p.add_argument("--dialogues", type=int, default=140000)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--out", type=Path, default=HERE / "pilot.gguf")

@@ -4,8 +4,8 @@
 //! needs saving: the parent may kill the process at any moment.
 //!
 //! The order of the first steps matters. What the process inherited is closed before anything else; the sandbox goes up
-//! before the first byte of the model is read; the second wall goes up when the model is loaded and no file is needed any
-//! more; only then are calls read.
+//! before the first byte of the model is read; the second wall goes up when the model is loaded and no file is needed
+//! any more; only then are calls read.
 
 mod embed;
 mod load;

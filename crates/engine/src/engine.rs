@@ -144,8 +144,8 @@ impl Model {
         self.inner.shared.name()
     }
 
-    /// Asks for an answer and waits until the model has accepted the call, so that a call that cannot succeed fails here
-    /// and not inside the stream. Must be called within a tokio runtime, like every async function here.
+    /// Asks for an answer and waits until the model has accepted the call, so that a call that cannot succeed fails
+    /// here and not inside the stream. Must be called within a tokio runtime, like every async function here.
     ///
     /// # Errors
     /// Any [`Fault`].
@@ -161,8 +161,8 @@ impl Model {
     /// Vectors for texts. Long lists are worked off between the tokens of running chats.
     ///
     /// # Errors
-    /// Any [`Fault`]; [`Fault::BadRequest`] for more than 2,048 texts, [`Fault::ContextOverflow`] for a text that exceeds
-    /// the window.
+    /// Any [`Fault`]; [`Fault::BadRequest`] for more than 2,048 texts, [`Fault::ContextOverflow`] for a text that
+    /// exceeds the window.
     pub async fn embed(&self, texts: Vec<String>) -> Result<Embeddings, Fault> {
         if texts.len() > MAX_TEXTS {
             return Err(Fault::bad(format!("{} texts in one call: {MAX_TEXTS} is the most", texts.len())));

@@ -65,8 +65,8 @@ pub enum Fault {
         /// How long it was silent.
         after: Duration,
     },
-    /// The model ran into a state from which it cannot continue this answer, for instance a grammar that no token of its
-    /// vocabulary satisfies. Other answers go on.
+    /// The model ran into a state from which it cannot continue this answer, for instance a grammar that no token of
+    /// its vocabulary satisfies. Other answers go on.
     #[error("the local model cannot continue this answer: {reason}")]
     Generation {
         /// What the sampler said.

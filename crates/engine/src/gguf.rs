@@ -1,8 +1,8 @@
 //! The header of a GGUF file: what a model says about itself.
 //!
-//! Knows the format (<https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>). Does not know weights: nothing after the
-//! tensor table is read. A file comes from a stranger, so every count and length is checked against what is left of a
-//! fixed budget before anything is done with it.
+//! Knows the format (<https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>). Does not know weights: nothing after
+//! the tensor table is read. A file comes from a stranger, so every count and length is checked against what is left of
+//! a fixed budget before anything is done with it.
 //!
 //! ```text
 //! 47 47 55 46   magic "GGUF"

@@ -49,7 +49,7 @@ pub enum AnswerBody {
     /// Complete.
     Whole(Bytes),
     /// Begun.
-    Stream(Relay),
+    Stream(Box<Relay>),
 }
 
 /// A streamed answer on its way. Yields bytes in the caller's dialect.
@@ -85,7 +85,7 @@ impl Relay {
         let settlement = Settlement::begun(grid, call, deployment, started);
         let body = match content {
             Content::Whole { raw, deltas } => {
-                AnswerBody::Whole(settlement.whole(verbatim.then_some(raw).flatten(), deltas, head))
+                AnswerBody::Whole(settlement.whole(verbatim.then_some(raw).flatten(), deltas, &head))
             }
             Content::Stream(frames) => {
                 let encoder = if verbatim {
@@ -94,7 +94,7 @@ impl Relay {
                     let writer = Box::new(AnswerWriter::new(settlement.dialect(), head));
                     Encoder::Translated { writer, out: Vec::new() }
                 };
-                AnswerBody::Stream(Self { frames, encoder, settlement, over: false })
+                AnswerBody::Stream(Box::new(Self { frames, encoder, settlement, over: false }))
             }
         };
         Answered { served, body }
@@ -191,13 +191,13 @@ impl Settlement {
         }
     }
 
-    fn whole(mut self, raw: Option<Bytes>, deltas: Vec<Delta>, head: Head) -> Bytes {
+    fn whole(mut self, raw: Option<Bytes>, deltas: Vec<Delta>, head: &Head) -> Bytes {
         self.note(&deltas);
         self.settle(Outcome::Done);
         raw.unwrap_or_else(|| {
             let mut answer = Answer::default();
             deltas.into_iter().for_each(|delta| answer.push(delta));
-            write_whole(self.dialect(), &answer, &head).into()
+            write_whole(self.dialect(), &answer, head).into()
         })
     }
 

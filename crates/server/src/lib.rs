@@ -31,7 +31,6 @@ pub struct Lobby {
 }
 
 /// All doors.
-#[must_use]
 pub fn router(lobby: Arc<Lobby>) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(doors::chat_completions))

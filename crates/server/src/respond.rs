@@ -62,12 +62,12 @@ fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-fn stream_body(relay: Relay) -> Body {
+fn stream_body(relay: Box<Relay>) -> Body {
     let next = |mut relay: Box<Relay>| async move {
         let bytes = relay.next().await?;
         Some((Ok::<Bytes, std::convert::Infallible>(bytes), relay))
     };
-    Body::from_stream(stream::unfold(Box::new(relay), next))
+    Body::from_stream(stream::unfold(relay, next))
 }
 
 /// The response that carries a refusal, in the caller's dialect.

@@ -51,7 +51,8 @@ impl EngineTarget {
         let ends = Instant::now() + Duration::from_millis(patience.total_ms);
         let started = Instant::now() + Duration::from_millis(patience.headers_ms);
         let late = |_| Fault::new(FaultKind::HeadersTimeout, "the local model did not begin in time");
-        let stream = timeout_at(started, self.model.chat(request)).await.map_err(late)?.map_err(fault)?;
+        let stream =
+            timeout_at(started, self.model.chat(request)).await.map_err(late)?.map_err(|error| fault(&error))?;
         let name = Arc::from(self.model.name());
         let mut source = EngineStream { stream, name, patience, ends, usage: Usage::default() };
         let content = if call.stream {
@@ -69,7 +70,7 @@ impl EngineTarget {
     pub(crate) async fn count_tokens(&self, order: &Order<'_>) -> Result<u64, Fault> {
         let call = order.call().await?;
         let (request, _) = request(&call)?;
-        self.model.count_tokens(&request).await.map(u64::from).map_err(fault)
+        self.model.count_tokens(&request).await.map(u64::from).map_err(|error| fault(&error))
     }
 }
 
@@ -89,7 +90,7 @@ impl EngineStream {
             Err(_) => return Some(Err(Fault::new(FaultKind::IdleTimeout, "the local model stalled"))),
             Ok(event) => event?,
         };
-        Some(event.map(|event| Frame { raw: None, deltas: self.deltas(event) }).map_err(fault))
+        Some(event.map(|event| Frame { raw: None, deltas: self.deltas(event) }).map_err(|error| fault(&error)))
     }
 
     fn deltas(&mut self, event: Event) -> Vec<Delta> {
@@ -199,8 +200,8 @@ fn logprobs_json(tokens: &[TokenLogprob]) -> RawJson {
     RawJson(serde_json::Value::Array(content).to_string())
 }
 
-fn fault(fault: EngineFault) -> Fault {
-    let retry_after_ms = match &fault {
+fn fault(fault: &EngineFault) -> Fault {
+    let retry_after_ms = match fault {
         EngineFault::Restarting { retry_after } => u64::try_from(retry_after.as_millis()).ok(),
         EngineFault::Busy { .. } => Some(1_000),
         EngineFault::NoEngine { .. }
@@ -213,7 +214,7 @@ fn fault(fault: EngineFault) -> Fault {
         | EngineFault::Generation { .. }
         | EngineFault::Unloaded => None,
     };
-    let kind = match &fault {
+    let kind = match fault {
         EngineFault::BadRequest { .. } => FaultKind::BadRequest,
         EngineFault::Unsupported { .. } => FaultKind::Untranslatable,
         EngineFault::ContextOverflow { .. } => FaultKind::ContextOverflow,

@@ -132,7 +132,7 @@ def received_body(text: str) -> dict:
 
 
 def arrived_or_named(body: dict, sent: dict, headers) -> None:
-    """In another dialect a parameter may have no counterpart; then the daemon says so."""
+    """A model or the other dialect may not have a parameter; then the daemon leaves it out and says so."""
     lossy = headers.get("x-commonwatt-lossy", "")
     there = {**body, "user": body.get("user") or body.get("metadata", {}).get("user_id")}
     for name, value in sent.items():

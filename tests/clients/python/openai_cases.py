@@ -155,11 +155,9 @@ def sampling_parameters_arrive():
         model=MODEL, messages=user(text), extra_body={"a_field_of_tomorrow": {"b": [1, 2.50]}}, **sent
     )
     body = received_body(text)
+    arrived_or_named(body, sent, raw.headers)
     if same_dialect(text, PATH):
-        assert {name: body.get(name) for name in sent} == sent
         assert body["a_field_of_tomorrow"] == {"b": [1, 2.5]}, "unknown fields survive"
-    else:
-        arrived_or_named(body, sent, raw.headers)
 
 
 @case("openai-python")
@@ -397,9 +395,13 @@ def too_many_calls_are_a_rate_limit_error_with_the_wait():
 def the_sdk_retries_by_itself_after_the_wait():
     needs_sim()
     statuses: list[int] = []
-    http_client = httpx2.Client(event_hooks={"response": [lambda response: statuses.append(response.status_code)]})
-    patient = client.with_options(max_retries=3, http_client=http_client)
-    script("status=429 retry_after_s=3\npass")
+
+    def note(response: httpx2.Response) -> None:
+        statuses.append(response.status_code)
+        script("pass")
+
+    patient = client.with_options(max_retries=3, http_client=httpx2.Client(event_hooks={"response": [note]}))
+    script("status=429 retry_after_s=3\ncycle")
     try:
         assert patient.chat.completions.create(model=MODEL, messages=user(prompt())).choices[0].message.content
         assert len(statuses) >= 2 and statuses[0] == 429 and statuses[-1] == 200, statuses

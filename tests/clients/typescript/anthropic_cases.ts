@@ -266,7 +266,7 @@ test("the SDK retries by itself after the wait", async () => {
   needsSim();
   const statuses: number[] = [];
   const patient = new Anthropic({ ...settings, maxRetries: 3, fetch: counting(statuses) });
-  await script("status=429 retry_after_s=3\npass");
+  await script("status=429 retry_after_s=3\ncycle");
   try {
     const message = await patient.messages.create({ model: MODEL, max_tokens: 500, messages: user(prompt()) });
     assert.ok(textOf(message));

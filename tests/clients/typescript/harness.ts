@@ -69,7 +69,7 @@ export async function needsEngine(models: string[]): Promise<void> {
   if (!models.some((model) => model.startsWith("engine/"))) throw new Skipped("the daemon was built without the engine");
 }
 
-/** In another dialect a parameter may have no counterpart; then the daemon says so. */
+/** A model or the other dialect may not have a parameter; then the daemon leaves it out and says so. */
 export function arrivedOrNamed(body: any, sent: Record<string, unknown>, headers: Headers): void {
   const lossy = headers.get("x-commonwatt-lossy") ?? "";
   for (const [name, value] of Object.entries(sent)) {
@@ -149,11 +149,12 @@ export async function fails<E>(kind: new (...args: any[]) => E, call: () => Prom
   throw new Error(`it was answered, and ${kind.name} was expected`);
 }
 
-/** A `fetch` that notes the status of every answer, to see what an SDK does by itself. */
+/** A `fetch` that notes the status of every answer, to see what an SDK does by itself; after the first the provider recovers. */
 export function counting(statuses: number[]): typeof fetch {
   return async (...args) => {
     const answer = await fetch(...args);
     statuses.push(answer.status);
+    await script("pass");
     return answer;
   };
 }

@@ -129,8 +129,8 @@ test("system prompts and sampling parameters arrive", async () => {
     .withResponse();
   const body = await receivedBody(text);
   assert.ok(JSON.stringify(body).includes("voice of a lighthouse"));
-  if (await sameDialect(text, PATH)) assert.partialDeepStrictEqual(body, { ...sent, ...tomorrow });
-  else arrivedOrNamed(body, sent, response.headers);
+  arrivedOrNamed(body, sent, response.headers);
+  if (await sameDialect(text, PATH)) assert.partialDeepStrictEqual(body, tomorrow);
 });
 
 test("a stop sequence ends the answer", async () => {
@@ -276,7 +276,7 @@ test("the SDK retries by itself after the wait", async () => {
   needsSim();
   const statuses: number[] = [];
   const patient = new OpenAI({ ...settings, maxRetries: 3, fetch: counting(statuses) });
-  await script("status=429 retry_after_s=3\npass");
+  await script("status=429 retry_after_s=3\ncycle");
   try {
     const answer = await patient.chat.completions.create({ model: MODEL, messages: user(prompt()) });
     assert.ok(answer.choices[0]!.message.content);

@@ -40,7 +40,8 @@ pub(super) struct Arguments {
 }
 
 /// A conversation under way.
-struct Chat {
+struct Chat<'a> {
+    context: &'a Context,
     admin: Admin,
     conversation: Conversation,
     screen: Screen,
@@ -50,7 +51,7 @@ struct Chat {
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let origin = context.origin()?;
     let conversation = Conversation::new(arguments.model, arguments.system);
-    let mut chat = Chat { admin: context.admin()?, conversation, screen: Screen::new() };
+    let mut chat = Chat { context, admin: context.admin()?, conversation, screen: Screen::new() };
     if !arguments.question.is_empty() {
         return chat.answer_once(&with_stdin(&arguments.question)?).await;
     }
@@ -72,7 +73,7 @@ fn with_stdin(words: &[String]) -> anyhow::Result<String> {
     Ok(parts.join(" "))
 }
 
-impl Chat {
+impl Chat<'_> {
     /// One question, one answer.
     async fn answer_once(&mut self, question: &str) -> anyhow::Result<ExitCode> {
         let answer = self.put(question.to_owned()).await?;
@@ -126,14 +127,19 @@ impl Chat {
     async fn turn(&mut self, question: String) -> anyhow::Result<()> {
         let answer = self.put(question).await?;
         match answer.ending {
-            Ending::Complete => Ok(()),
-            Ending::Stopped => Ok(self.screen.remark("stopped; `/retry` asks again")?),
-            Ending::Broken(_) => Ok(self.screen.remark("what came is kept; `/retry` asks again")?),
+            Ending::Complete => return Ok(()),
+            Ending::Stopped => self.screen.remark("stopped; `/retry` asks again")?,
+            Ending::Broken(_) => self.screen.remark("what came is kept; `/retry` asks again")?,
             Ending::Refused(error) => {
                 self.screen.trouble(&error.to_string())?;
-                Ok(self.screen.remark("`/retry` asks again")?)
+                self.screen.remark("`/retry` asks again")?;
             }
         }
+        // A daemon that was started again may listen elsewhere.
+        if let Ok(admin) = self.context.admin() {
+            self.admin = admin;
+        }
+        Ok(())
     }
 
     async fn put(&mut self, question: String) -> anyhow::Result<Answer> {

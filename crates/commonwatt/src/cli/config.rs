@@ -115,7 +115,6 @@ fn shown(settings: &Settings) -> Value {
             "attempts_max": limits.attempts.attempts_max,
             "patience_s": seconds(limits.attempts.patience_ms),
             "retry_wait_max_s": seconds(limits.attempts.wait_max_ms),
-            "request_head_s": limits.request_head.as_secs_f64(),
         },
         "timeouts": {
             "connect_s": settings.timeouts.connect_s,

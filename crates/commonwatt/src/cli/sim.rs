@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use commonwatt_sim::{Dialect, Settings, Sim};
+use commonwatt_sim::{Dialect, Script, Settings, Sim};
 
 use crate::term;
 
@@ -21,6 +21,9 @@ pub(super) struct Arguments {
     /// Where all its chance comes from.
     #[arg(long)]
     seed: Option<u64>,
+    /// What happens to which call, one call a line: `status=429 retry_after_s=2`, `reset after=3`, `pass`.
+    #[arg(long, value_name = "WORDS")]
+    script: Option<String>,
 }
 
 /// Runs it until it is interrupted.
@@ -34,6 +37,9 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
     settings.listen = arguments.listen.unwrap_or(settings.listen);
     settings.seed = arguments.seed.unwrap_or(settings.seed);
+    if let Some(words) = &arguments.script {
+        settings.script = Script::from_words(words)?;
+    }
     let sim = Sim::start(settings).await?;
     term::line(format!("OPENAI_BASE_URL={}", sim.base_url(Dialect::ChatCompletions)))?;
     term::line(format!("ANTHROPIC_BASE_URL={}", sim.base_url(Dialect::Messages)))?;

@@ -40,6 +40,10 @@ pub(crate) struct Provider {
     pub(crate) abilities: Abilities,
     /// How long it is waited for.
     pub(crate) timeouts: Timeouts,
+    /// Peculiarities of its dialect, all of them: what is built in for a provider is forgotten. The providers' own files
+    /// show what there is.
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
+    pub(crate) quirks: Option<commonwatt_wire::Quirks>,
     /// Who runs it and under whose law.
     pub(crate) facts: Facts,
     /// What is particular about individual models, by name.

@@ -157,6 +157,7 @@ fn refine(desk: &mut Desk<'_>, mut spec: ProviderSpec, raw: Option<config::Provi
     spec.default_model = raw.default_model.or(spec.default_model);
     spec.models = raw.models.unwrap_or(spec.models);
     spec.window_tokens = raw.window_tokens.or(spec.window_tokens);
+    spec.quirks = raw.quirks.unwrap_or(spec.quirks);
     spec.abilities = abilities(&raw.abilities, spec.abilities);
     spec.timeouts = waits(timeouts(desk, &path("timeouts"), &raw.timeouts), spec.timeouts);
     spec.facts = facts(desk, &id, raw.facts, spec.facts);

@@ -161,6 +161,9 @@ fn a_provider_of_ones_own_needs_three_things() {
     let text = "[providers.campus]\ndialect = 'openai-chat'\nbase_url = 'http://10.0.0.7:8000/v1'\ntier = 'local'\n";
     let settings = settled(text, &[]);
     let campus = provider(&settings, "campus");
+    let odd = settled(&format!("{text}quirks = {{ max_tokens_field = 'max_completion_tokens' }}"), &[]);
+    let field = provider(&odd, "campus").spec.quirks.max_tokens_field.clone();
+    assert_eq!(field.as_deref(), Some("max_completion_tokens"));
     assert_eq!((campus.spec.tier, &campus.access), (Tier::Local, &Access::Keyless));
 
     let said = said("[providers.opena]\nrank = 1");

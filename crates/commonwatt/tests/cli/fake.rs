@@ -75,7 +75,8 @@ pub(crate) fn json(status: u16, body: &str) -> Vec<u8> {
     reply(status, "content-type: application/json\r\n", body.as_bytes())
 }
 
-fn read(stream: &TcpStream) -> Option<Request> {
+/// Reads a request; `None` when there is none.
+pub(crate) fn read(stream: &TcpStream) -> Option<Request> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;

@@ -1,8 +1,8 @@
 //! From a call to tokens: chat template, tools, grammar, tokenizer.
 //!
-//! Runs on its own thread, so that a long prompt is tokenised while other answers go on. Reads calls from the socket and
-//! hands them on prepared, in order. What users wrote is tokenised as plain text: `<|im_start|>` in a message is eleven
-//! letters, not a turn.
+//! Runs on its own thread, so that a long prompt is tokenised while other answers go on. Reads calls from the socket
+//! and hands them on prepared, in order. What users wrote is tokenised as plain text: `<|im_start|>` in a message is
+//! eleven letters, not a turn.
 
 use std::collections::BTreeSet;
 use std::os::unix::net::UnixStream;

@@ -1,10 +1,11 @@
 //! Chooses tokens: penalties, truncation, temperature, grammar.
 //!
-//! A token is chosen freely first and only checked against the grammar; when the grammar refuses it, the whole vocabulary
-//! is filtered and chosen from again. Truncation never comes before the grammar: it could leave nothing to choose.
+//! A token is chosen freely first and only checked against the grammar; when the grammar refuses it, the whole
+//! vocabulary is filtered and chosen from again. Truncation never comes before the grammar: it could leave nothing to
+//! choose.
 //!
-//! The first error is the end of the answer. llama.cpp aborts the process when a grammar that has failed is asked again,
-//! so a sampler that returned an error must be dropped.
+//! The first error is the end of the answer. llama.cpp aborts the process when a grammar that has failed is asked
+//! again, so a sampler that returned an error must be dropped.
 
 use llama_cpp_4::chat::ChatParams;
 use llama_cpp_4::context::LlamaContext;
@@ -29,7 +30,8 @@ pub(super) struct Sampler {
 
 struct Grammar {
     sampler: LlamaSampler,
-    /// Between these marks a grammar that waits for its trigger does not listen: a model may think about calling a tool.
+    /// Between these marks a grammar that waits for its trigger does not listen: a model may think about calling a
+    /// tool.
     thinking: Option<Thinking>,
 }
 

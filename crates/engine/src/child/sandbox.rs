@@ -2,8 +2,8 @@
 //!
 //! A GGUF file is a stranger's input to half a million lines of C++. So the process that reads it can reach nothing: on
 //! Linux a first seccomp filter and Landlock go up before the file is opened, a second filter when it is loaded. The
-//! filters name what is refused, not what is allowed: OpenMP and libc may do what they like with memory and threads, but
-//! nothing that leaves the process. Elsewhere there is no sandbox, and the report says so.
+//! filters name what is refused, not what is allowed: OpenMP and libc may do what they like with memory and threads,
+//! but nothing that leaves the process. Elsewhere there is no sandbox, and the report says so.
 //!
 //! With a GPU the driver needs its devices, so Landlock and the second filter stay down.
 
@@ -104,7 +104,8 @@ mod linux {
     #[expect(unsafe_code, reason = "no safe wrapper closes a range of descriptors")]
     pub(super) fn close_inherited() {
         // SAFETY: called first thing in the process, before anything owns a descriptor above 2, so none is closed under
-        // an owner's feet. The call takes integers only. Kernels before 5.9 refuse it, which leaves things as they were.
+        // an owner's feet. The call takes integers only. Kernels before 5.9 refuse it, which leaves things as they
+        // were.
         let _ = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
     }
 
@@ -133,8 +134,8 @@ mod linux {
 
     /// Installs a filter that refuses these calls with "not permitted" and allows the rest, in every thread.
     pub(super) fn filter(rules: &Rules) -> Result<(), String> {
-        // `clone3` passes its flags in memory, where a filter cannot look; libc falls back to `clone` when told that the
-        // call does not exist. `openat2` has the same problem and nobody needs it.
+        // `clone3` passes its flags in memory, where a filter cannot look; libc falls back to `clone` when told that
+        // the call does not exist. `openat2` has the same problem and nobody needs it.
         let absent: Rules = [(libc::SYS_clone3, vec![]), (libc::SYS_openat2, vec![])].into();
         for (rules, errno) in [(rules.clone(), libc::EPERM), (absent, libc::ENOSYS)] {
             let refusal = SeccompAction::Errno(u32::try_from(errno).unwrap_or(1));
@@ -167,8 +168,9 @@ mod linux {
         #[cfg(target_arch = "x86_64")]
         {
             rules.insert(libc::SYS_open, opens_for_writing(1)?);
-            // No AMX: GCC 12 drops most of the tile configuration that ggml writes, because the intrinsic claims to read
-            // eight bytes of it, and the first tile is an illegal instruction. Without permission ggml takes AVX-512.
+            // No AMX: GCC 12 drops most of the tile configuration that ggml writes, because the intrinsic claims to
+            // read eight bytes of it, and the first tile is an illegal instruction. Without permission ggml takes
+            // AVX-512.
             rules.insert(libc::SYS_arch_prctl, vec![rule(vec![when(0, Len::Dword, Op::Eq, ARCH_REQ_XCOMP_PERM)?])?]);
         }
         Ok(rules)

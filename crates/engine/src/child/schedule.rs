@@ -1,8 +1,9 @@
 //! The decoding thread: which call computes what in the next step.
 //!
-//! Each step is one batch. First comes one token for every answer that is being written, then pieces of the prompts that
-//! wait, in equal shares, small enough that the writers do not notice. Calls for which there is no slot, or no room in
-//! the cache for their whole answer, wait in the order of their arrival; so nothing that has begun ever runs out of room.
+//! Each step is one batch. First comes one token for every answer that is being written, then pieces of the prompts
+//! that wait, in equal shares, small enough that the writers do not notice. Calls for which there is no slot, or no
+//! room in the cache for their whole answer, wait in the order of their arrival; so nothing that has begun ever runs
+//! out of room.
 
 mod job;
 mod logprobs;

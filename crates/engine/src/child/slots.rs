@@ -1,8 +1,8 @@
 //! Places for conversations, and which of them a new prompt goes to.
 //!
 //! Knows tokens and cache cells as numbers. Does not know llama.cpp: what is decided here is carried out by the
-//! scheduler. A slot keeps the cells of its last conversation, and a prompt that begins like one of them starts where the
-//! two part.
+//! scheduler. A slot keeps the cells of its last conversation, and a prompt that begins like one of them starts where
+//! the two part.
 
 /// A place for one conversation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 //!
 //! Threads of ggml meet at a barrier many times a token. When one of them has lost its core to another process, the
 //! others wait for it and the CPU time of a token grows without any work being done. That is what this looks for: CPU
-//! time per step, for steps of one size, against the best of this process so far. Knows durations. Does not know clocks.
+//! time per step, for steps of one size, against the best of this process so far. Knows durations. Does not know
+//! clocks.
 
 use std::time::Duration;
 

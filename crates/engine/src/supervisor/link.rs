@@ -16,7 +16,8 @@ use tokio::sync::{Notify, mpsc};
 use super::spawner::Spawner;
 use crate::protocol::{self, FromChild, Load, PROTOCOL, ToChild};
 
-/// Frames from the child that the supervisor has not looked at yet. It looks at once; a full channel makes the child wait.
+/// Frames from the child that the supervisor has not looked at yet. It looks at once; a full channel makes the child
+/// wait.
 const INBOX: usize = 256;
 
 /// Log lines kept, and bytes kept of each: enough to see why a model failed, never enough to hurt.
@@ -26,8 +27,8 @@ const LOG_LINE_BYTES: usize = 512;
 /// Log lines that a message about a crash quotes.
 const QUOTED_LINES: usize = 3;
 
-/// What lines have that tell where a program failed. A child that serves may print what people wrote to it, a schema for
-/// instance, so only such lines are kept then.
+/// What lines have that tell where a program failed. A child that serves may print what people wrote to it, a schema
+/// for instance, so only such lines are kept then.
 const TELLING: [&str; 4] = [".cpp:", ".c:", "panicked at", "terminate called"];
 
 /// Something that the child did.

@@ -1,7 +1,7 @@
 //! Starts children from a thread that lives as long as the engine.
 //!
-//! Linux tells a child that its parent died when the *thread* that started it ends, and threads of an async runtime come
-//! and go. This one goes last, so the children go exactly when the engine does.
+//! Linux tells a child that its parent died when the *thread* that started it ends, and threads of an async runtime
+//! come and go. This one goes last, so the children go exactly when the engine does.
 
 use std::io;
 use std::os::unix::net::UnixStream;

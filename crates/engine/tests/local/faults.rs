@@ -56,7 +56,8 @@ async fn a_killed_child_ends_its_answers_and_the_next_call_starts_another() {
 async fn a_segmentation_fault_stays_in_the_child() {
     let pilot = pilot();
     let stream = running(&pilot).await;
-    // Rust's own handler takes the first one for a stack overflow that it is not; a real fault would come again and again.
+    // Rust's own handler takes the first one for a stack overflow that it is not; a real fault would come again and
+    // again.
     let pid = pilot.report().pid.unwrap().to_string();
     while matches!(pilot.state(), State::Ready(_)) {
         std::process::Command::new("kill")

@@ -62,7 +62,9 @@ fn suppliers(seed: u64) -> [Supplier; 3] {
 /// A call of any shape; its number stands in its prompt, so that a supplier's memory tells whose call it was.
 fn ask(number: usize, chance: &mut Chance) -> Ask {
     let ask = Ask::new(chance.pick(&Dialect::ALL), !chance.one_in(3));
-    let says = format!("<{number}> {}", "Who is there? ".repeat(usize::try_from(chance.below(400)).unwrap()));
+    let hang = chance.pick(&["[[sim: stall after=start]]", "[[sim: stall after=headers]]", "[[sim: stall after=5]]"]);
+    let hang = if chance.one_in(20) { hang } else { "" };
+    let says = format!("<{number}> {}{hang}", "Who is there? ".repeat(usize::try_from(chance.below(400)).unwrap()));
     let model = chance.pick(&["auto", "auto", "auto", "alpha-1", "beta/beta-1", "local"]);
     let tiers = chance.one_in(8).then(|| vec![chance.pick(&Tier::ALL), Tier::Local]);
     let key = if chance.one_in(10) { LOCAL_KEY } else { ask.key };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use commonwatt_sim::{Dialect, Running, Settings, Sim};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -85,7 +85,13 @@ pub(crate) async fn send(sim: &Running, method: &str, path: &str, body: &[u8], h
     read(&mut stream).await
 }
 
-pub(crate) async fn write(stream: &mut TcpStream, method: &str, path: &str, body: &[u8], headers: &[&str]) {
+pub(crate) async fn write(
+    stream: &mut (impl AsyncWrite + Unpin),
+    method: &str,
+    path: &str,
+    body: &[u8],
+    headers: &[&str],
+) {
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: sim\r\ncontent-length: {}\r\n", body.len());
     if path.starts_with("/v1/messages") && !headers.contains(&"no-version: 1") {
         head.push_str("anthropic-version: 2023-06-01\r\n");
@@ -95,7 +101,7 @@ pub(crate) async fn write(stream: &mut TcpStream, method: &str, path: &str, body
 }
 
 /// Reads one HTTP message, or as much of it as there is.
-pub(crate) async fn read(stream: &mut TcpStream) -> Seen {
+pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Seen {
     let mut raw = Vec::new();
     let mut buffer = vec![0; 65536];
     loop {

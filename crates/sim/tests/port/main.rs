@@ -1,4 +1,4 @@
-//! The simulator on a port, seen through raw TCP and through hyper's client.
+//! The simulator on a port and inside the process, seen through raw TCP, raw pipes and hyper's client.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,4 +10,5 @@
 mod client;
 mod door;
 mod faults;
+mod inside;
 mod wire;

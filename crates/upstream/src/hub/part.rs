@@ -58,9 +58,9 @@ impl Part {
         let file = BufWriter::with_capacity(BUFFER, file);
         let mut part = Self { path, file, hash: Sha256::new(), len: 0, begins: Vec::new(), label };
         if fits {
-            part.reread().await?
+            part.reread().await?;
         } else {
-            part.restart().await?
+            part.restart().await?;
         }
         Ok(part)
     }

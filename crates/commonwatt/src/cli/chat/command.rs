@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use crate::config::nearest;
 
 /// What `/help` prints.
-pub(super) const HELP: &str = "\
-  /model NAME    ask another model from now on; without a name, show what there is
+pub(super) const HELP: &str = "  /model NAME    ask another model from now on; without a name, show what there is
   /system TEXT   tell the model something beforehand; without a text, nothing
   /retry         ask the last question again
   /clear         forget the conversation

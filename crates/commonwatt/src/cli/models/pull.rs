@@ -157,14 +157,14 @@ fn report(first: &Pulled, parts: usize) -> anyhow::Result<()> {
     let name = part_of(&format!("{name}.gguf")).map_or(name.to_string(), |(base, _, _)| base.to_owned());
     let verb = if first.was_there { "was there already" } else { "pulled" };
     term::line(format!("{} {verb}: {}", paint.bold(&name), first.path.display()))?;
-    match Header::read_file(&first.path) {
+    let header = Header::read_file(&first.path);
+    match &header {
         Ok(header) => {
             let facts = [
-                Some(header.architecture),
-                header.quantisation,
+                Some(header.architecture.clone()),
+                header.quantisation.clone(),
                 header.context_tokens.map(|tokens| format!("window of {tokens} tokens")),
-                Some(term::bytes(first.bytes)).filter(|_| parts == 1),
-                Some(format!("{parts} parts")).filter(|_| parts > 1),
+                Some(if parts == 1 { term::bytes(first.bytes) } else { format!("{parts} parts") }),
             ];
             let facts: Vec<String> = facts.into_iter().flatten().map(|fact| term::tame(&fact)).collect();
             term::line(paint.dim(&facts.join(" · ")))?;
@@ -177,7 +177,9 @@ fn report(first: &Pulled, parts: usize) -> anyhow::Result<()> {
     } else {
         term::line(paint.warn(&format!("sha256 {sum}; nobody announced it, so nobody vouches for it")))?;
     }
-    term::line(format!("talk to it with `commonwatt chat --model engine/{name}`"))?;
+    if header.is_ok() {
+        term::line(format!("talk to it with `commonwatt chat --model engine/{name}`"))?;
+    }
     Ok(())
 }
 
