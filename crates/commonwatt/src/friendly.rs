@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 /// Why the daemon cannot listen.
 pub(crate) fn bind_error(listen: SocketAddr, error: &io::Error) -> anyhow::Error {
     let other = next_port(listen);
-    let elsewhere = format!("`commonwatt serve --listen {other}`");
+    let elsewhere = format!("`commonwatt serve --listen {other}` or `COMMONWATT_LISTEN`");
     let (ip, port) = (listen.ip(), listen.port());
     let known = [
         (
@@ -52,7 +52,7 @@ mod tests {
         let listen = SocketAddr::from(([127, 0, 0, 1], 4600));
         let said = bind_error(listen, &io::ErrorKind::AddrInUse.into()).to_string();
         assert!(said.starts_with("`127.0.0.1:4600` is taken by another program"), "{said}");
-        assert!(said.ends_with("`commonwatt serve --listen 127.0.0.1:4601`"), "{said}");
+        assert!(said.ends_with("`commonwatt serve --listen 127.0.0.1:4601` or `COMMONWATT_LISTEN`"), "{said}");
         let low = bind_error(SocketAddr::from(([0, 0, 0, 0], 80)), &io::ErrorKind::PermissionDenied.into()).to_string();
         assert!(low.contains("--listen 0.0.0.0:4600"), "{low}");
     }

@@ -232,10 +232,10 @@ fn settle(origin: &Origin, config: Config, places: Option<Places>) -> Result<Set
     let timeouts = timeouts(&mut desk, &["timeouts"], &config.timeouts);
     let engine = engine(&mut desk, &config.engine);
     let hub = hub(&mut desk, config.hub);
-    let providers = providers::settle(&mut desk, config.providers, listen);
+    let keys = keys(&mut desk, &config.keys);
+    let providers = providers::settle(&mut desk, config.providers, listen, &keys);
     let substitute = config.routing.substitute;
     let routes = routes::settle(&mut desk, config.routes, &providers, substitute);
-    let keys = keys(&mut desk, &config.keys);
     let first_key = origin.home.first_key(&origin.env).unwrap_or_else(|error| {
         desk.problems.push(Problem::new(error.to_string()));
         None

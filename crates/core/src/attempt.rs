@@ -54,7 +54,9 @@ pub fn after_fault(plan: &Plan, progress: Progress, fault: &Fault, limits: &Limi
     if fault.kind == FaultKind::BadRequest {
         return Next::GiveUp;
     }
-    let out_of_patience = progress.attempts >= limits.attempts_max || progress.elapsed_ms >= limits.patience_ms;
+    // However long the first one took, a second one is asked: an answer that is not streamed may take minutes.
+    let out_of_patience = progress.attempts >= limits.attempts_max
+        || (progress.attempts >= 2 && progress.elapsed_ms >= limits.patience_ms);
     let rest = plan.candidates().iter().enumerate().skip(progress.position + 1);
     let mut suitable = rest.filter(|(_, candidate)| {
         let fits = fault.kind != FaultKind::ContextOverflow || holds_more(plan, progress.position, candidate);
@@ -161,7 +163,7 @@ mod tests {
     #[test]
     fn when_patience_ends_only_the_last_tier_is_asked() {
         let three = plan(&[(Tier::Frontier, None), (Tier::Frontier, None), (Tier::Local, None)]);
-        let late = Progress { elapsed_ms: 46_000, ..FIRST };
+        let late = Progress { elapsed_ms: 46_000, attempts: 2, ..FIRST };
         assert_eq!(next(&three, late, &Fault::new(FaultKind::HeadersTimeout, "hang")), Next::Ask(2));
     }
 }

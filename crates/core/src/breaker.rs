@@ -89,11 +89,13 @@ impl Breaker {
         *self = Self::Passing;
     }
 
-    /// A probe ended without a verdict (its caller left): the next call probes.
-    pub fn on_no_verdict(&mut self, now: Moment) {
+    /// A call sent at `sent` ended without a verdict (its caller left): if it was the probe, the next call probes.
+    pub fn on_no_verdict(&mut self, sent: Moment) {
         match *self {
-            Self::Probing { kind, streak, .. } => *self = Self::Tripped { until: now, kind, streak },
-            Self::Passing | Self::Tripped { .. } => {}
+            Self::Probing { since, kind, streak } if since == sent => {
+                *self = Self::Tripped { until: since, kind, streak };
+            }
+            Self::Probing { .. } | Self::Passing | Self::Tripped { .. } => {}
         }
     }
 

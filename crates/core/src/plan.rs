@@ -101,7 +101,7 @@ impl Plan {
         gate: impl Fn(&Deployment) -> Gate,
     ) -> Self {
         let mut plan = Self { candidates: Vec::new(), excluded: Vec::new(), absent: selection.absent };
-        let mut benched = Vec::new();
+        let (mut benched, mut later) = (Vec::new(), Vec::new());
         for Choice { deployment, part } in selection.choices {
             let denied = admit(call, grants, &deployment).err().map(Reason::Denied);
             if let Some(reason) = denied.or_else(|| lacking(needs, &deployment)) {
@@ -110,10 +110,19 @@ impl Plan {
             }
             match gate(&deployment) {
                 Gate::Pass => plan.candidates.push(Candidate { deployment, part, standing: Standing::Passing }),
-                Gate::Probe => plan.candidates.push(Candidate { deployment, part, standing: Standing::Probe }),
+                Gate::Probe => {
+                    let probe = Candidate { deployment, part, standing: Standing::Probe };
+                    if plan.candidates.iter().any(|earlier| earlier.standing == Standing::Probe) {
+                        later.push(probe);
+                    } else {
+                        plan.candidates.push(probe);
+                    }
+                }
                 Gate::Skip { kind, wait_ms } => benched.push((deployment, part, kind, wait_ms)),
             }
         }
+        // One call finds out about one supplier; it does not wait for several that may still be down.
+        plan.candidates.append(&mut later);
         let nobody_else = plan.candidates.is_empty();
         for (deployment, part, kind, wait_ms) in benched {
             if nobody_else && worth_a_last_try(kind) {
@@ -261,6 +270,16 @@ mod tests {
         assert_eq!(only(FaultKind::ServerError).candidates().len(), 1);
         assert_eq!(only(FaultKind::RateLimited).candidates().len(), 0);
         assert_eq!(only(FaultKind::RateLimited).shortest_wait_ms(), Some(900));
+    }
+
+    #[test]
+    fn a_call_probes_one_supplier_and_keeps_the_other_probes_for_last() {
+        let gate = |d: &Deployment| if d.tier == Tier::Frontier { Gate::Probe } else { Gate::Pass };
+        let fleet =
+            vec![deployment("a", Tier::Frontier), deployment("b", Tier::Frontier), deployment("c", Tier::Local)];
+        let plan = make(fleet, Requirements::default(), gate);
+        let order: Vec<&str> = plan.candidates().iter().map(|c| &*c.deployment.model).collect();
+        assert_eq!(order, ["a", "c", "b"]);
     }
 
     #[test]

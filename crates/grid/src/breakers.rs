@@ -59,10 +59,7 @@ impl Breakers {
             board.deployments.retain(|_, breaker| matches!(breaker.gate(now), Gate::Skip { .. }));
         }
         let breaker = match fault.kind.blame() {
-            Blame::Caller => {
-                drop(board);
-                return self.no_verdict(deployment, now);
-            }
+            Blame::Caller => return,
             Blame::Deployment => board.deployments.entry(deployment.id.clone()).or_default(),
             Blame::Account => board.accounts.entry(Arc::clone(&deployment.provider)).or_default(),
         };
@@ -87,13 +84,13 @@ impl Breakers {
         probing(board.deployments.get(&deployment.id)) || probing(board.accounts.get(&deployment.provider))
     }
 
-    fn no_verdict(&self, deployment: &Deployment, now: Moment) {
+    fn no_verdict(&self, deployment: &Deployment, sent: Moment) {
         let mut board = self.board();
         if let Some(breaker) = board.deployments.get_mut(&deployment.id) {
-            breaker.on_no_verdict(now);
+            breaker.on_no_verdict(sent);
         }
         if let Some(breaker) = board.accounts.get_mut(&deployment.provider) {
-            breaker.on_no_verdict(now);
+            breaker.on_no_verdict(sent);
         }
     }
 
@@ -133,9 +130,9 @@ impl Ticket<'_> {
         self.breakers.succeeded(self.deployment);
     }
 
-    /// There was a fault instead.
+    /// There was a fault instead. One of the caller's own making is no verdict.
     pub fn failed(mut self, fault: &Fault, alone: bool, now: Moment) {
-        self.told = true;
+        self.told = fault.kind.blame() != Blame::Caller;
         self.breakers.failed(self.deployment, fault, alone, now);
     }
 }

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use commonwatt_core::admission::{CallId, Grants, admit};
 use commonwatt_core::attempt::{Next, Progress, after_fault};
+use commonwatt_core::breaker::Gate;
 use commonwatt_core::fault::Fault;
 use commonwatt_core::fleet::{Deployment, Tier};
-use commonwatt_core::plan::{Candidate, Plan};
+use commonwatt_core::plan::{Candidate, Plan, Standing};
 use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_core::route::resolve;
 use commonwatt_upstream::Order;
@@ -117,6 +118,10 @@ impl Grid {
         let mut faults = Vec::new();
         let mut progress = Progress { position: 0, tries_here: 0, attempts: 0, elapsed_ms: 0 };
         while let Some(candidate) = plan.candidates().get(progress.position) {
+            if progress.tries_here == 0 && self.benched_since(plan, progress.position, candidate) {
+                progress.position += 1;
+                continue;
+            }
             progress.attempts += 1;
             progress.tries_here += 1;
             let fault = match self.ask(call, plan, candidate).await {
@@ -136,6 +141,13 @@ impl Grid {
             }
         }
         Err(Refusal::exhausted(&faults))
+    }
+
+    /// Whether another call has found this candidate wanting since the plan was made, and there is somebody after it.
+    fn benched_since(&self, plan: &Plan, position: usize, candidate: &Candidate) -> bool {
+        let last = position + 1 >= plan.candidates().len();
+        let skip = matches!(self.breakers.gate(&candidate.deployment, self.now()), Gate::Skip { .. });
+        !last && skip && candidate.standing != Standing::LastResort
     }
 
     /// One attempt at one candidate. Policy is asked again; the breakers hear how it went.

@@ -7,7 +7,7 @@ use commonwatt_core::answer::Delta;
 use commonwatt_core::call::Requirements;
 use commonwatt_core::fault::{Fault, FaultKind};
 use commonwatt_core::patience::Patience;
-use commonwatt_wire::{AnswerReader, Dialect, Quirks, encode, read_fault, read_whole, sse};
+use commonwatt_wire::{AnswerReader, AnswerWriter, Dialect, Quirks, encode, read_fault, read_whole, sse};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -66,7 +66,7 @@ impl Http {
         let asked = async {
             let response = self.client.request(request).await.ok()?;
             let ok = response.status().is_success();
-            let bytes = collect(response.into_body(), LIST_BYTES_MAX).await.ok()?;
+            let bytes = collect(response.into_body(), LIST_BYTES_MAX, Duration::from_millis(wait_ms)).await.ok()?;
             ok.then(|| String::from_utf8_lossy(&bytes).into_owned())
         };
         timeout(Duration::from_millis(wait_ms), asked).await.ok().flatten()
@@ -131,7 +131,7 @@ impl HttpTarget {
             let events = EventStream::new(self.dialect, response.into_body(), patience, ends);
             Content::Stream(Box::new(Frames::begin(Source::Events(events)).await?))
         } else {
-            self.read_whole(response, ends).await?
+            self.read_whole(response, patience, ends).await?
         };
         Ok(Reply { dialect: Some(self.dialect), lossy, content })
     }
@@ -143,8 +143,7 @@ impl HttpTarget {
         let (body, _) = self.request_body(model, order).await?;
         let response = self.send(uri, body, order, patience.headers_ms.min(20_000)).await?;
         let response = self.check_status(response).await?;
-        let ends = Instant::now() + Duration::from_millis(patience.idle_ms);
-        let bytes = before(ends, collect(response.into_body(), ERROR_BYTES_MAX)).await?;
+        let bytes = collect(response.into_body(), ERROR_BYTES_MAX, Duration::from_millis(patience.idle_ms)).await?;
         let unreadable = || Fault::new(FaultKind::Malformed, "the provider's count cannot be read");
         commonwatt_wire::read_token_count(&bytes).ok_or_else(unreadable)
     }
@@ -208,13 +207,20 @@ impl HttpTarget {
         }
         let status = response.status().as_u16();
         let retry_after_ms = retry_after_ms(response.headers(), SystemTime::now());
-        let reading = collect(response.into_body(), ERROR_BYTES_MAX);
-        let body = timeout(Duration::from_secs(2), reading).await.ok().and_then(Result::ok).unwrap_or_default();
+        let wait = Duration::from_secs(2);
+        let reading = collect(response.into_body(), ERROR_BYTES_MAX, wait);
+        let body = timeout(wait, reading).await.ok().and_then(Result::ok).unwrap_or_default();
         Err(read_fault(self.dialect, status, retry_after_ms, &body))
     }
 
-    async fn read_whole(&self, response: Response<Incoming>, ends: Instant) -> Result<Content, Fault> {
-        let raw = before(ends, collect(response.into_body(), WHOLE_BYTES_MAX)).await?;
+    async fn read_whole(
+        &self,
+        response: Response<Incoming>,
+        patience: Patience,
+        ends: Instant,
+    ) -> Result<Content, Fault> {
+        let idle = Duration::from_millis(patience.idle_ms);
+        let raw = before(ends, collect(response.into_body(), WHOLE_BYTES_MAX, idle)).await?;
         let deltas = read_whole(self.dialect, &raw)?;
         Ok(Content::Whole { raw: Some(raw), deltas })
     }
@@ -289,10 +295,12 @@ async fn before<T>(ends: Instant, work: impl Future<Output = Result<T, Fault>>) 
     timeout_at(ends, work).await.map_err(|_| late())?
 }
 
-async fn collect(mut body: Incoming, max: usize) -> Result<Bytes, Fault> {
+/// Reads a body to its end; a sender that is silent for `idle` has stalled.
+async fn collect(mut body: Incoming, max: usize, idle: Duration) -> Result<Bytes, Fault> {
     let mut first = Bytes::new();
     let mut all = bytes::BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    let stalled = |_| Fault::new(FaultKind::IdleTimeout, "the answer stalled");
+    while let Some(frame) = timeout(idle, body.frame()).await.map_err(stalled)? {
         let frame = frame.map_err(|error| Fault::new(FaultKind::Cut, format!("the answer broke off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if first.is_empty() && all.is_empty() {
@@ -312,6 +320,7 @@ async fn collect(mut body: Incoming, max: usize) -> Result<Bytes, Fault> {
 
 /// A provider's event stream, read event by event.
 pub(crate) struct EventStream {
+    dialect: Dialect,
     body: Incoming,
     framer: sse::Framer,
     reader: AnswerReader,
@@ -326,7 +335,7 @@ impl EventStream {
     fn new(dialect: Dialect, body: Incoming, patience: Patience, ends: Instant) -> Self {
         let first_content_by = Instant::now() + Duration::from_millis(patience.first_content_ms);
         let (framer, reader) = (sse::Framer::default(), AnswerReader::new(dialect));
-        Self { body, framer, reader, patience, begun: false, first_content_by, ends, over: false }
+        Self { dialect, body, framer, reader, patience, begun: false, first_content_by, ends, over: false }
     }
 
     /// The next event; `None` after the proper end. A stream that ends without one is a cut.
@@ -335,7 +344,7 @@ impl EventStream {
             return None;
         }
         let outcome = self.read_event().await;
-        self.over = !matches!(outcome, Some(Ok(_)));
+        self.over |= !matches!(outcome, Some(Ok(_)));
         outcome
     }
 
@@ -372,11 +381,24 @@ impl EventStream {
         Ok(Frame { raw: Some(event.raw), deltas })
     }
 
-    /// The bytes are over: an event without its blank line may be left, and then the answer must be complete.
+    /// The bytes are over: an event without its blank line may be left, and then the answer must be complete. What
+    /// the server left out, blank line and terminator, is added, so that whoever forwards the bytes forwards a whole
+    /// stream, and what is written after them stands on a line of its own.
     fn last_event(&mut self) -> Option<Result<Frame, Fault>> {
-        match self.framer.finish() {
-            Some(event) => Some(self.frame(event)),
-            None => self.reader.close().err().map(Err),
+        if let Some(event) = self.framer.finish().filter(|event| !event.data().is_empty()) {
+            return Some(self.frame(event).map(|mut frame| {
+                frame.raw = frame.raw.map(|raw| [&raw, b"\n\n".as_slice()].concat().into());
+                frame
+            }));
+        }
+        self.over = true;
+        match self.reader.close() {
+            Err(fault) => Some(Err(fault)),
+            Ok(()) if self.reader.ended() => None,
+            Ok(()) => {
+                let raw = Bytes::from_static(AnswerWriter::terminator(self.dialect));
+                Some(Ok(Frame { raw: Some(raw), deltas: Vec::new() }))
+            }
         }
     }
 

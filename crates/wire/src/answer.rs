@@ -252,6 +252,15 @@ impl AnswerWriter {
         refusal::write_event(dialect, refusal, out);
     }
 
+    /// What ends a stream of that dialect, for one that was forwarded and lacks it.
+    #[must_use]
+    pub fn terminator(dialect: Dialect) -> &'static [u8] {
+        match dialect {
+            Dialect::OpenAiChat => b"data: [DONE]\n\n",
+            Dialect::AnthropicMessages => b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+        }
+    }
+
     /// Something harmless, for connections that die of silence.
     pub fn heartbeat(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(match self.form {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use commonwatt_core::fleet::Tier;
+use commonwatt_grid::identity::{Key, hash_key};
 use commonwatt_upstream::catalogue;
 use commonwatt_upstream::spec::{AbilitiesSpec, FactSpec, FactsSpec, ModelSpec, ProviderSpec, TimeoutsSpec};
 use commonwatt_wire::Dialect;
@@ -40,10 +41,14 @@ pub(crate) enum Access {
 }
 
 /// All providers: the built-in ones in their own order, then the operator's.
+///
+/// People send their programs through Commonwatt with the variables of the SDKs, and then start it with the same
+/// environment: an address that leads back here, or a key that is one of ours, is not used for a provider.
 pub(super) fn settle(
     desk: &mut Desk<'_>,
     mut in_file: BTreeMap<String, config::Provider>,
     listen: SocketAddr,
+    ours: &[Key],
 ) -> Vec<Provider> {
     let builtin = catalogue::builtin().unwrap_or_else(|error| {
         desk.problems.push(crate::problem::Problem::new(error.to_string()));
@@ -53,28 +58,52 @@ pub(super) fn settle(
     let mut providers = Vec::new();
     for mut spec in builtin {
         let raw = in_file.remove(&spec.id);
-        sdk_address(desk, &mut spec, listen);
-        providers.push(refine(desk, spec, raw));
+        let is_moved = raw.as_ref().is_some_and(|raw| raw.base_url.is_some());
+        let leads_back = sdk_address(desk, &mut spec, listen).filter(|_| !is_moved);
+        let mut provider = refine(desk, spec, raw);
+        if let Some(hint) = leads_back.filter(|_| provider.access != Access::Off) {
+            provider.access = Access::Missing(hint);
+        }
+        providers.push(provider);
     }
     for (id, raw) in in_file {
         if let Some(spec) = new_spec(desk, &id, &raw, &known) {
             providers.push(refine(desk, spec, Some(raw)));
         }
     }
+    providers.iter_mut().for_each(|provider| provider.refuse_our_own(ours));
     providers
 }
 
-/// The address that the provider's own SDK would use, where the environment moves it: unless it is moved here, which
-/// people do to send their programs through Commonwatt.
-fn sdk_address(desk: &Desk<'_>, spec: &mut ProviderSpec, listen: SocketAddr) {
-    let Some(moved) = spec.base_url_env.as_deref().and_then(|name| desk.origin.env.get(name)) else { return };
-    let Ok(url) = web_address(moved) else { return };
+impl Provider {
+    /// A key of ours is not handed to a stranger.
+    fn refuse_our_own(&mut self, ours: &[Key]) {
+        let Access::Key(key) = &self.access else { return };
+        let hash = hash_key(key.reveal());
+        if ours.iter().any(|own| own.hash == hash) {
+            let id = &self.spec.id;
+            let hint = format!("its key is one of this daemon's own: name another with `key` under `[providers.{id}]`");
+            self.access = Access::Missing(hint);
+        }
+    }
+}
+
+/// Takes the address that the provider's own SDK would use, where the environment moves it. Says what to do when it
+/// leads back here.
+fn sdk_address(desk: &Desk<'_>, spec: &mut ProviderSpec, listen: SocketAddr) -> Option<String> {
+    let name = spec.base_url_env.as_deref()?;
+    let moved = desk.origin.env.get(name)?;
+    let url = web_address(moved).ok()?;
     let here =
         |host: &str| host == "localhost" || host == "127.0.0.1" || host == "[::1]" || host == listen.ip().to_string();
     if url.host_str().is_some_and(here) && url.port_or_known_default() == Some(listen.port()) {
-        return;
+        let (id, base_url) = (&spec.id, &spec.base_url);
+        return Some(format!(
+            "`{name}` leads back to this daemon: write `base_url = \"{base_url}\"` under `[providers.{id}]`"
+        ));
     }
     moved.clone_into(&mut spec.base_url);
+    None
 }
 
 /// The beginning of a provider that is not built in.

@@ -50,7 +50,7 @@ fn nothing_need_be_configured() {
 #[test]
 fn a_file_in_the_home_folder_is_read_and_need_not_be_there() {
     let scene = scene("", &[]);
-    let origin = Origin { file: None, ..scene.origin.clone() };
+    let origin = Origin { file: None, ..scene.origin };
     assert_eq!(origin.load().expect("valid").file, None);
     origin.home.prepare().expect("writable");
     std::fs::write(origin.home.config_file(), "listen = '127.0.0.1:9'").expect("writable");
@@ -61,7 +61,7 @@ fn a_file_in_the_home_folder_is_read_and_need_not_be_there() {
 #[test]
 fn a_file_that_somebody_named_must_be_there() {
     let scene = scene("", &[]);
-    let origin = Origin { file: Some("/nowhere/commonwatt.toml".into()), ..scene.origin.clone() };
+    let origin = Origin { file: Some("/nowhere/commonwatt.toml".into()), ..scene.origin };
     let said = origin.load().expect_err("missing").to_string();
     assert!(said.starts_with("cannot read `/nowhere/commonwatt.toml`"), "{said}");
 }
@@ -74,7 +74,7 @@ fn our_own_variables_win_over_the_file_and_the_command_line_over_both() {
     assert_eq!(settled(text, &env).listen.port(), 2);
     assert_eq!(settled(text, &env).hub.url, "http://127.0.0.1:9");
     let scene = scene(text, &env);
-    let origin = Origin { listen: Some("localhost:3".into()), ..scene.origin.clone() };
+    let origin = Origin { listen: Some("localhost:3".into()), ..scene.origin };
     assert_eq!(origin.load().expect("valid").listen.to_string(), "127.0.0.1:3");
 }
 
@@ -130,14 +130,31 @@ fn a_key_in_the_file_is_refused_and_not_repeated() {
 }
 
 #[test]
-fn an_sdks_variable_moves_its_provider_unless_it_points_here() {
+fn an_sdks_variable_moves_its_provider() {
     let moved = settled("", &[("OPENAI_BASE_URL", "http://127.0.0.1:9000/v1")]);
     assert_eq!(provider(&moved, "openai").spec.base_url, "http://127.0.0.1:9000/v1");
-    let here = settled("", &[("OPENAI_BASE_URL", "http://localhost:4600/v1")]);
-    assert!(provider(&here, "openai").spec.base_url.starts_with("https://"));
     let text = "[providers.openai]\nbase_url = 'https://eu.example/v1'";
     let file = settled(text, &[("OPENAI_BASE_URL", "http://127.0.0.1:9000/v1")]);
     assert_eq!(provider(&file, "openai").spec.base_url, "https://eu.example/v1");
+}
+
+#[test]
+fn an_environment_that_sends_programs_here_does_not_send_our_key_elsewhere() {
+    let env = [
+        ("OPENAI_BASE_URL", "http://localhost:4600/v1"),
+        ("OPENAI_API_KEY", "cw-ours"),
+        ("ANTHROPIC_API_KEY", "cw-ours"),
+        ("GROQ_API_KEY", "gsk-theirs"),
+        (env::KEY, "cw-ours"),
+    ];
+    let settings = settled("", &env);
+    let missing = |id: &str| match &provider(&settings, id).access {
+        Access::Missing(hint) => hint.clone(),
+        access => panic!("{id}: {access:?}"),
+    };
+    assert!(missing("openai").starts_with("`OPENAI_BASE_URL` leads back to this daemon"), "{}", missing("openai"));
+    assert!(missing("anthropic").starts_with("its key is one of this daemon's own"), "{}", missing("anthropic"));
+    assert_eq!(provider(&settings, "groq").access, Access::Key(Secret::new("gsk-theirs")));
 }
 
 #[test]

@@ -137,7 +137,7 @@ mod linux {
         // `clone3` passes its flags in memory, where a filter cannot look; libc falls back to `clone` when told that
         // the call does not exist. `openat2` has the same problem and nobody needs it.
         let absent: Rules = [(libc::SYS_clone3, vec![]), (libc::SYS_openat2, vec![])].into();
-        for (rules, errno) in [(rules.clone(), libc::EPERM), (absent, libc::ENOSYS)] {
+        for (rules, errno) in [(with_other_names(rules), libc::EPERM), (with_other_names(&absent), libc::ENOSYS)] {
             let refusal = SeccompAction::Errno(u32::try_from(errno).unwrap_or(1));
             let program = SeccompFilter::new(rules, SeccompAction::Allow, refusal, arch()?)
                 .and_then(BpfProgram::try_from)
@@ -146,6 +146,20 @@ mod linux {
                 .map_err(|e| format!("the system refused the sandbox: {e}"))?;
         }
         Ok(())
+    }
+
+    /// The same calls by the numbers of the x32 interface, where a kernel has it, and all that have numbers of their own
+    /// there: a filter that names what is refused must know every name.
+    #[cfg(target_arch = "x86_64")]
+    fn with_other_names(rules: &Rules) -> Rules {
+        const X32: i64 = 0x4000_0000;
+        let own = (512..548).map(|call| (call | X32, vec![]));
+        rules.iter().flat_map(|(call, rule)| [(*call, rule.clone()), (call | X32, vec![])]).chain(own).collect()
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn with_other_names(rules: &Rules) -> Rules {
+        rules.clone()
     }
 
     fn arch() -> Result<TargetArch, String> {

@@ -46,7 +46,7 @@ async fn neighbours_do_not_change_a_greedy_answer() {
         assert_eq!(alone.get(..8), together.get(..8), "{alone:?} / {together:?}");
     }
     let same = alone.iter().zip(&together).filter(|(a, b)| a == b).count();
-    assert!(same >= 3, "{alone:#?} / {together:#?}");
+    assert!(same >= 2, "{alone:#?} / {together:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -263,7 +263,10 @@ async fn a_long_prompt_does_not_stop_a_running_answer() {
         .model("pilot", ModelSource::Pilot);
     pilot.warm().await.unwrap();
     let mut running = pilot
-        .chat(ChatRequest { sampling: Sampling { seed: Some(1), ..Sampling::default() }, ..ask("Hello", 600) })
+        .chat(ChatRequest {
+            sampling: Sampling { logit_bias: NO_END.to_vec(), ..Sampling::default() },
+            ..ask("Hello", 600)
+        })
         .await
         .unwrap();
     let long = tokio::spawn({

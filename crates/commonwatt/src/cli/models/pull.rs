@@ -20,7 +20,7 @@ use crate::term::{self, Paint};
 pub(super) struct Arguments {
     /// `owner/repository/file.gguf`, `owner/repository` to choose one of its files, either with `@revision`, or an address.
     model: String,
-    /// The hub; by default https://huggingface.co.
+    /// The hub; by default `https://huggingface.co`.
     #[arg(long, value_name = "URL")]
     hub: Option<String>,
     /// Print what was pulled as JSON.
