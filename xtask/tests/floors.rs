@@ -126,7 +126,6 @@ const HOUSE: &[Room] = &[
         diet: &[
             "anyhow",
             "base64",
-            "bytes",
             "clap",
             "getrandom",
             "indicatif",
@@ -143,7 +142,6 @@ const HOUSE: &[Room] = &[
             "schemars",
             "serde",
             "serde_json",
-            "thiserror",
             "tokio",
             "toml",
             "tracing",
@@ -156,19 +154,7 @@ const HOUSE: &[Room] = &[
     Room {
         package: "commonwatt-sim",
         floor: Floor::Workshop,
-        diet: &[
-            "bytes",
-            "http",
-            "http-body-util",
-            "hyper",
-            "hyper-util",
-            "serde",
-            "serde_json",
-            "socket2",
-            "thiserror",
-            "tokio",
-            "toml",
-        ],
+        diet: &["http", "http-body-util", "hyper", "hyper-util", "serde", "serde_json", "socket2", "tokio", "toml"],
     },
     Room {
         package: "commonwatt-bench",

@@ -39,7 +39,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let settings = origin.load()?;
 
     let address = listener.local_addr().context("the system does not say which port was given")?;
-    let url = format!("http://{address}");
+    let url = welcome::url(address);
     let metrics = metrics()?;
     let daemon = daemon(settings).await?;
     let leaving = Arc::new(AtomicBool::new(false));

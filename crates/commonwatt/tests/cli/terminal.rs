@@ -74,3 +74,11 @@ impl Terminal {
         self.child.wait().expect("it ends").code().unwrap_or(-1)
     }
 }
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // A program that has ended cannot be killed, which is as well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -70,24 +70,20 @@ async fn an_image_never_goes_to_a_model_that_is_known_not_to_see() {
 
 #[tokio::test]
 async fn a_large_request_survives_a_failover() {
-    let (openai, groq) = (sim_that("status=500").await, sim().await);
-    let daemon = Start::default().openai(&openai).groq(&groq).daemon().await;
+    let (openai, other) = (sim_that("status=500").await, sim().await);
+    let daemon = Start::default().openai(&openai).config(&provider("other", "free", &other)).daemon().await;
     let text = "x".repeat(3 << 20);
     let body = json!({ "model": "auto", "messages": [{ "role": "user", "content": text }] });
     let told = daemon.post("/v1/chat/completions", &body).await.told(false).await;
     assert!(told.is_complete(), "{}", told.status);
     assert_eq!(told.header("x-commonwatt-tier"), "free");
-    assert!(groq.requests().last().is_some_and(|request| request.body.len() > 3 << 20));
+    assert!(other.requests().last().is_some_and(|request| request.body.len() > 3 << 20));
 }
 
 #[tokio::test]
 async fn a_fact_that_nobody_stated_is_shown_as_unknown() {
     let mine = sim().await;
-    let config = format!(
-        "[providers.mine]\nname = \"Mine\"\ndialect = \"openai-chat\"\nbase_url = \"{}\"\ntier = \"frontier\"\nmodel = \"m\"\n",
-        mine.base_url(commonwatt_sim::Dialect::ChatCompletions)
-    );
-    let daemon = Start::default().config(&config).daemon().await;
+    let daemon = Start::default().config(&provider("mine", "frontier", &mine)).daemon().await;
     let status = daemon.get("/admin/v1/status").await.told(false).await.json();
     let deployments = status["deployments"].as_array().unwrap();
     let mine = deployments.iter().find(|d| d["provider"] == "mine").unwrap();
@@ -109,6 +105,14 @@ async fn a_reload_takes_effect_and_a_bad_file_leaves_the_old_one_in_force() {
     assert_eq!(told.status, 400, "{told:?}");
     assert!(told.body.contains("enabeld") && told.body.contains("enabled"), "{told:?}");
     assert_eq!(daemon.chat("auto", false).await.header("x-commonwatt-tier"), "local");
+}
+
+/// A provider of the operator's own, of which nothing is known but where it is.
+fn provider(id: &str, tier: &str, sim: &commonwatt_sim::Running) -> String {
+    let base_url = sim.base_url(commonwatt_sim::Dialect::ChatCompletions);
+    format!(
+        "[providers.{id}]\nname = \"{id}\"\ndialect = \"openai-chat\"\nbase_url = \"{base_url}\"\ntier = \"{tier}\"\ndefault_model = \"m\"\n"
+    )
 }
 
 async fn wait_until(daemon: &crate::world::Daemon, tier: &str) {

@@ -57,11 +57,6 @@ impl Start {
         self.variable("ANTHROPIC_API_KEY", "sk-sim").variable("ANTHROPIC_BASE_URL", sim.base_url(Dialect::Messages))
     }
 
-    /// A simulated supplier behind Groq's name, in the free tier.
-    pub fn groq(self, sim: &Running) -> Self {
-        self.variable("GROQ_API_KEY", "sk-sim").variable("GROQ_BASE_URL", sim.base_url(Dialect::ChatCompletions))
-    }
-
     /// Waits of a second instead of ten.
     pub fn quick(self) -> Self {
         self.config(QUICK)
