@@ -31,6 +31,10 @@ pub(crate) struct Arguments {
     /// Each gateway alone on core 0, the load and the provider on core 1.
     #[arg(long)]
     pub(crate) pin: bool,
+    /// Measure nothing: for so long, load every chosen path with every chosen cell, and name its process, for a profiler
+    /// to look at.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) profile: Option<u64>,
     /// The daemon's binary; by default `commonwatt` beside this program.
     #[arg(long, value_name = "FILE")]
     pub(crate) binary: Option<PathBuf>,

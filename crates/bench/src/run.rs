@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use jiff::Timestamp;
@@ -10,6 +11,7 @@ use crate::amounts::{Amounts, CROWD, Thoroughness};
 use crate::args::{Arguments, Other};
 use crate::cell::Cell;
 use crate::children::{self, KEY, Running};
+use crate::load::{self, Lines};
 use crate::machine::Machine;
 use crate::measure::{Contestant, measure};
 use crate::process::{Memory, pin};
@@ -20,6 +22,9 @@ use crate::{memory, say, table};
 /// Where each side runs when cores are pinned.
 const GATEWAY_CORE: usize = 0;
 const OTHER_CORE: usize = 1;
+
+/// Requests between two looks at the clock, under a profiler.
+const PROFILE_BURST: usize = 1024;
 
 /// What is measured, and the processes that it needs; they end with it.
 struct Stage {
@@ -37,6 +42,9 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let stage = Stage::set(arguments).await?;
     if arguments.pin {
         pin(Some(OTHER_CORE)).context("cannot pin the load to a core")?;
+    }
+    if let Some(seconds) = arguments.profile {
+        return stage.load(&cells, Duration::from_secs(seconds)).await;
     }
     say::progress("memory");
     let mut memory = memory::watch(&stage.contestants, thoroughness).await;
@@ -98,6 +106,19 @@ impl Stage {
             stage.contestants.push(Contestant::stranger(other).await?);
         }
         Ok(stage)
+    }
+
+    /// Full load, and nothing measured.
+    async fn load(&self, cells: &[Cell], each: Duration) -> anyhow::Result<()> {
+        for (cell, contestant) in cells.iter().flat_map(|cell| self.contestants.iter().map(move |c| (cell, c))) {
+            let process = contestant.process.map_or_else(|| "unknown".to_owned(), |process| process.to_string());
+            say::progress(&format!("{cell} on {}, process {process}, for {} s", contestant.name, each.as_secs()));
+            let (job, mut lines, begun) = (contestant.job(*cell), Lines::default(), Instant::now());
+            while begun.elapsed() < each {
+                load::crowd(&mut lines, &job, CROWD, PROFILE_BURST).await.map_err(anyhow::Error::msg)?;
+            }
+        }
+        Ok(())
     }
 }
 

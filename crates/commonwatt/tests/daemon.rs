@@ -1,12 +1,6 @@
 //! The daemon as a black box: what a stranger sees of it.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "these are tests, helpers included"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "these are tests, helpers included")]
 
 #[path = "daemon/clients.rs"]
 mod clients;

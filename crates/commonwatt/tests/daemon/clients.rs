@@ -16,6 +16,7 @@ async fn suite(language: &str, start: Start, sim: &Running) {
         .env("BASE", &daemon.base)
         .env("KEY", KEY)
         .env("MODEL", "auto")
+        .env("STRICT", "1")
         .env("SIM", format!("http://{}", sim.addr()));
     let output = command.kill_on_drop(true).output().await.unwrap();
     let (told, complaints) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
-pub const KEY: &str = "cw-a-key-for-tests";
+pub(crate) const KEY: &str = "cw-a-key-for-tests";
 
 /// Waits short enough for a test, for every supplier.
 const QUICK: &str = "
@@ -22,47 +22,47 @@ first_content_s = 1
 idle_s = 1
 ";
 
-pub struct Daemon {
-    pub base: String,
-    pub home: TempDir,
-    pub http: reqwest::Client,
+pub(crate) struct Daemon {
+    pub(crate) base: String,
+    pub(crate) home: TempDir,
+    pub(crate) http: reqwest::Client,
     child: Child,
 }
 
 /// What a daemon is started with.
 #[derive(Default)]
-pub struct Start {
-    pub variables: Vec<(String, String)>,
-    pub config: String,
+pub(crate) struct Start {
+    pub(crate) variables: Vec<(String, String)>,
+    pub(crate) config: String,
 }
 
 impl Start {
-    pub fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
+    pub(crate) fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.push((name.to_owned(), value.into()));
         self
     }
 
-    pub fn config(mut self, text: &str) -> Self {
+    pub(crate) fn config(mut self, text: &str) -> Self {
         self.config.push_str(text);
         self
     }
 
     /// A simulated supplier behind OpenAI's name, on the frontier.
-    pub fn openai(self, sim: &Running) -> Self {
+    pub(crate) fn openai(self, sim: &Running) -> Self {
         self.variable("OPENAI_API_KEY", "sk-sim").variable("OPENAI_BASE_URL", sim.base_url(Dialect::ChatCompletions))
     }
 
     /// A simulated supplier behind Anthropic's name, on the frontier.
-    pub fn anthropic(self, sim: &Running) -> Self {
+    pub(crate) fn anthropic(self, sim: &Running) -> Self {
         self.variable("ANTHROPIC_API_KEY", "sk-sim").variable("ANTHROPIC_BASE_URL", sim.base_url(Dialect::Messages))
     }
 
     /// Waits of a second instead of ten.
-    pub fn quick(self) -> Self {
+    pub(crate) fn quick(self) -> Self {
         self.config(QUICK)
     }
 
-    pub async fn daemon(self) -> Daemon {
+    pub(crate) async fn daemon(self) -> Daemon {
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join("commonwatt.toml"), &self.config).unwrap();
         let child = command(home.path().into(), "127.0.0.1:0", &self.variables)
@@ -78,7 +78,7 @@ impl Start {
 }
 
 /// The program with a clean environment.
-pub fn command(home: PathBuf, listen: &str, variables: &[(String, String)]) -> Command {
+pub(crate) fn command(home: PathBuf, listen: &str, variables: &[(String, String)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_commonwatt"));
     command.env_clear().env("PATH", "/usr/bin:/bin").env("COMMONWATT_HOME", home).env("COMMONWATT_LISTEN", listen);
     command.env("COMMONWATT_KEY", KEY).env("COMMONWATT_LOG", "error");
@@ -101,33 +101,33 @@ async fn announced(home: &TempDir) -> String {
 }
 
 impl Daemon {
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id().unwrap()
     }
 
-    pub fn is_running(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    pub async fn post(&self, path: &str, body: &Value) -> reqwest::Response {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> reqwest::Response {
         let request = self.http.post(format!("{}{path}", self.base)).bearer_auth(KEY);
         request.timeout(Duration::from_secs(60)).json(body).send().await.unwrap()
     }
 
-    pub async fn get(&self, path: &str) -> reqwest::Response {
+    pub(crate) async fn get(&self, path: &str) -> reqwest::Response {
         self.http.get(format!("{}{path}", self.base)).bearer_auth(KEY).send().await.unwrap()
     }
 
-    pub async fn chat(&self, model: &str, stream: bool) -> Told {
+    pub(crate) async fn chat(&self, model: &str, stream: bool) -> Told {
         self.post("/v1/chat/completions", &question(model, stream)).await.told(stream).await
     }
 
-    pub async fn message(&self, model: &str, stream: bool) -> Told {
+    pub(crate) async fn message(&self, model: &str, stream: bool) -> Told {
         self.post("/v1/messages", &question(model, stream)).await.told(stream).await
     }
 
     /// Process ids of the engine's children.
-    pub fn engine_pids(&self) -> Vec<u32> {
+    pub(crate) fn engine_pids(&self) -> Vec<u32> {
         let children = format!("/proc/{0}/task", self.pid());
         let tasks = std::fs::read_dir(children).unwrap().flatten();
         let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
@@ -136,20 +136,20 @@ impl Daemon {
 }
 
 /// A short question that both dialects understand.
-pub fn question(model: &str, stream: bool) -> Value {
+pub(crate) fn question(model: &str, stream: bool) -> Value {
     json!({ "model": model, "stream": stream, "max_tokens": 24,
             "messages": [{ "role": "user", "content": "What is Commonwatt?" }] })
 }
 
 /// A response, read to its end.
 #[derive(Debug)]
-pub struct Told {
-    pub status: u16,
-    pub headers: reqwest::header::HeaderMap,
-    pub body: String,
+pub(crate) struct Told {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: String,
 }
 
-pub trait Tell {
+pub(crate) trait Tell {
     async fn told(self, stream: bool) -> Told;
 }
 
@@ -161,21 +161,21 @@ impl Tell for reqwest::Response {
 }
 
 impl Told {
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
     /// The events of a stream, without their framing.
-    pub fn events(&self) -> Vec<&str> {
+    pub(crate) fn events(&self) -> Vec<&str> {
         self.body.lines().filter_map(|line| line.strip_prefix("data: ")).collect()
     }
 
     /// Whether it is a complete and valid answer in either dialect, streamed or not, with content.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         if self.status != 200 {
             return false;
         }
@@ -198,12 +198,12 @@ impl Told {
     }
 }
 
-pub async fn sim() -> Running {
+pub(crate) async fn sim() -> Running {
     Sim::start(Settings::default()).await.unwrap()
 }
 
 /// A supplier that always does the same.
-pub async fn sim_that(words: &str) -> Running {
+pub(crate) async fn sim_that(words: &str) -> Running {
     let sim = sim().await;
     let script = Script { cycle: true, ..Script::from_words(words).unwrap() };
     sim.script(script).unwrap();
@@ -211,7 +211,7 @@ pub async fn sim_that(words: &str) -> Running {
 }
 
 /// An address at which nobody listens.
-pub fn nobody() -> SocketAddr {
+pub(crate) fn nobody() -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()
 }
