@@ -1,4 +1,3 @@
-use bytes::Bytes;
 use commonwatt_core::call::Requirements;
 
 use super::*;
