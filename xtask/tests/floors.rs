@@ -69,7 +69,6 @@ const HOUSE: &[Room] = &[
         floor: Floor::Number(3),
         diet: &[
             "bytes",
-            "futures-util",
             "http",
             "http-body-util",
             "httpdate",
@@ -78,7 +77,6 @@ const HOUSE: &[Room] = &[
             "hyper-util",
             "reqwest",
             "rustix",
-            "rustls",
             "serde",
             "serde_json",
             "sha2",
@@ -94,13 +92,7 @@ const HOUSE: &[Room] = &[
         floor: Floor::Number(4),
         diet: &[
             "arc-swap", //
-            "blake3",
-            "bytes",
-            "metrics",
-            "subtle",
-            "thiserror",
-            "tokio",
-            "tracing",
+            "blake3", "bytes", "metrics", "subtle", "tokio", "tracing",
         ],
     },
     Room {
@@ -112,7 +104,6 @@ const HOUSE: &[Room] = &[
             "futures-util",
             "http",
             "http-body-util",
-            "hyper",
             "hyper-util",
             "serde",
             "serde_json",
@@ -132,6 +123,7 @@ const HOUSE: &[Room] = &[
             "jiff",
             "metrics-exporter-prometheus",
             "miette",
+            "mimalloc",
             "opentelemetry",
             "opentelemetry-otlp",
             "opentelemetry_sdk",

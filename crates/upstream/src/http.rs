@@ -9,7 +9,7 @@ use commonwatt_core::fault::{Fault, FaultKind};
 use commonwatt_core::patience::Patience;
 use commonwatt_wire::{AnswerReader, AnswerWriter, Dialect, Quirks, encode, read_fault, read_whole, sse};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::Order;
 use crate::dial::{Dialer, SimulatedNetwork};
+use crate::pieces::Pieces;
 use crate::reply::{Content, Frame, Frames, Reply, Source};
 
 /// The longest answer that is not streamed: 64 MiB holds any text and a few images.
@@ -31,7 +32,7 @@ const LIST_BYTES_MAX: usize = 1 << 20;
 /// The connections to all HTTP deployments; one pool for the daemon.
 #[derive(Clone)]
 pub struct Http {
-    client: Client<Dialer, Full<Bytes>>,
+    client: Client<Dialer, Pieces>,
 }
 
 impl Http {
@@ -62,7 +63,7 @@ impl Http {
 
     /// One small request with a deadline, for probes: the body as text, or `None`.
     pub async fn peek(&self, url: &str, wait_ms: u64) -> Option<String> {
-        let request = Request::get(url).body(Full::default()).ok()?;
+        let request = Request::get(url).body(Pieces::default()).ok()?;
         let asked = async {
             let response = self.client.request(request).await.ok()?;
             let ok = response.status().is_success();
@@ -149,22 +150,29 @@ impl HttpTarget {
     }
 
     /// The bytes to send: the client's own where it speaks the same dialect, else a translation of what it said.
-    async fn request_body(&self, model: &str, order: &Order<'_>) -> Result<(Bytes, Vec<String>), Fault> {
+    async fn request_body(&self, model: &str, order: &Order<'_>) -> Result<(Pieces, Vec<String>), Fault> {
         // Thinking that nobody signed was written by this program for another provider: its own would refuse it.
         if order.dialect == self.dialect && !order.envelope.unsigned_thinking {
             let body = order.body.bytes().await?;
-            return Ok(order.envelope.adapted(&body, model, &self.quirks));
+            let (pieces, lossy) = order.envelope.adapted(&body, model, &self.quirks);
+            return Ok((pieces.into(), lossy));
         }
         let call = order.call().await?;
         let encoded = encode(self.dialect, &call, model, &self.quirks)
             .map_err(|error| Fault::new(FaultKind::Untranslatable, error.to_string()))?;
-        Ok((encoded.body.into(), encoded.lossy))
+        Ok((vec![Bytes::from(encoded.body)].into(), encoded.lossy))
     }
 
     /// Sends and waits for the headers. A pooled connection that turns out to be dead is replaced once.
-    async fn send(&self, uri: &Uri, body: Bytes, order: &Order<'_>, wait_ms: u64) -> Result<Response<Incoming>, Fault> {
+    async fn send(
+        &self,
+        uri: &Uri,
+        body: Pieces,
+        order: &Order<'_>,
+        wait_ms: u64,
+    ) -> Result<Response<Incoming>, Fault> {
         let deadline = Instant::now() + Duration::from_millis(wait_ms);
-        let large = body.len() > crate::body::SPILL_BYTES;
+        let large = body.len() > crate::body::SPILL_BYTES as u64;
         let again = (!large).then(|| body.clone());
         let sent = Instant::now();
         let first = timeout_at(deadline, self.http.client.request(self.request(uri, body, order))).await;
@@ -182,8 +190,8 @@ impl HttpTarget {
         }
     }
 
-    fn request(&self, uri: &Uri, body: Bytes, order: &Order<'_>) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(body));
+    fn request(&self, uri: &Uri, body: Pieces, order: &Order<'_>) -> Request<Pieces> {
+        let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri.clone();
         let headers = request.headers_mut();

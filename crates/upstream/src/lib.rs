@@ -15,6 +15,7 @@ pub mod discover;
 mod engine;
 mod http;
 pub mod hub;
+mod pieces;
 pub mod reply;
 pub mod spec;
 

@@ -19,9 +19,10 @@ enum Fate<'a> {
 
 impl Envelope {
     /// The body for a provider that speaks the client's dialect: with `model` in it, and without what the provider's
-    /// quirks refuse. Also names what was left out. When nothing has to change, the very same bytes.
+    /// quirks refuse. In pieces, to be sent one after the other, so that a large prompt is not copied for the sake of one
+    /// word. Also names what was left out.
     #[must_use]
-    pub fn adapted(&self, body: &Bytes, model: &str, quirks: &Quirks) -> (Bytes, Vec<String>) {
+    pub fn adapted(&self, body: &Bytes, model: &str, quirks: &Quirks) -> (Vec<Bytes>, Vec<String>) {
         let text = |range: &Range<usize>| {
             let name = body.get(range.start + 1..range.end - 1).unwrap_or_default();
             std::str::from_utf8(name).unwrap_or_default()
@@ -78,21 +79,19 @@ fn cuts(members: &[Stretch], fates: &[Fate<'_>]) -> Vec<Range<usize>> {
     cuts
 }
 
-fn edited(body: &Bytes, mut edits: Vec<(Range<usize>, Vec<u8>)>) -> Bytes {
-    if edits.is_empty() {
-        return body.clone();
-    }
+/// The body in pieces: what is kept is not copied.
+fn edited(body: &Bytes, mut edits: Vec<(Range<usize>, Vec<u8>)>) -> Vec<Bytes> {
     edits.sort_by_key(|(range, _)| range.start);
-    let added: usize = edits.iter().map(|(_, text)| text.len()).sum();
-    let mut out = Vec::with_capacity(body.len() + added);
+    let mut pieces = Vec::with_capacity(edits.len() * 2 + 1);
     let mut from = 0;
     for (range, text) in edits {
-        out.extend_from_slice(body.get(from..range.start).unwrap_or_default());
-        out.extend_from_slice(&text);
+        pieces.push(body.slice(from..range.start));
+        pieces.push(text.into());
         from = range.end;
     }
-    out.extend_from_slice(body.get(from..).unwrap_or_default());
-    out.into()
+    pieces.push(body.slice(from..));
+    pieces.retain(|piece| !piece.is_empty());
+    pieces
 }
 
 fn quoted(text: &str) -> Vec<u8> {
@@ -111,8 +110,8 @@ mod tests {
 
     fn adapt(body: &str, model: &str, quirks: &Quirks) -> (String, Vec<String>) {
         let body = Bytes::copy_from_slice(body.as_bytes());
-        let (bytes, lossy) = open(Dialect::OpenAiChat, &body).unwrap().adapted(&body, model, quirks);
-        (String::from_utf8(bytes.to_vec()).unwrap(), lossy)
+        let (pieces, lossy) = open(Dialect::OpenAiChat, &body).unwrap().adapted(&body, model, quirks);
+        (String::from_utf8(pieces.concat()).unwrap(), lossy)
     }
 
     fn dropping(fields: &[&str]) -> Quirks {
