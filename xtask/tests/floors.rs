@@ -123,7 +123,6 @@ const HOUSE: &[Room] = &[
             "jiff",
             "metrics-exporter-prometheus",
             "miette",
-            "mimalloc",
             "opentelemetry",
             "opentelemetry-otlp",
             "opentelemetry_sdk",
@@ -146,7 +145,19 @@ const HOUSE: &[Room] = &[
     Room {
         package: "commonwatt-sim",
         floor: Floor::Workshop,
-        diet: &["http", "http-body-util", "hyper", "hyper-util", "serde", "serde_json", "socket2", "tokio", "toml"],
+        diet: &[
+            "bytes",
+            "http",
+            "http-body-util",
+            "hyper",
+            "hyper-util",
+            "serde",
+            "serde_json",
+            "socket2",
+            "thiserror",
+            "tokio",
+            "toml",
+        ],
     },
     Room {
         package: "commonwatt-bench",

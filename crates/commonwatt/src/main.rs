@@ -38,10 +38,6 @@ use crate::env::Env;
 use crate::problem::Problems;
 use crate::term::Paint;
 
-/// Large requests come and go; this allocator gives their memory back, and is quicker than the system's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let env = Env::read();
     term::begin(&env);

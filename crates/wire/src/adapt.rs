@@ -79,7 +79,10 @@ fn cuts(members: &[Stretch], fates: &[Fate<'_>]) -> Vec<Range<usize>> {
     cuts
 }
 
-/// The body in pieces: what is kept is not copied.
+/// Bodies up to this size are copied into one piece: that is cheaper than to send several.
+const JOINED_BYTES_MAX: usize = 16 << 10;
+
+/// The body in pieces: of a large one, what is kept is not copied.
 fn edited(body: &Bytes, mut edits: Vec<(Range<usize>, Vec<u8>)>) -> Vec<Bytes> {
     edits.sort_by_key(|(range, _)| range.start);
     let mut pieces = Vec::with_capacity(edits.len() * 2 + 1);
@@ -91,7 +94,7 @@ fn edited(body: &Bytes, mut edits: Vec<(Range<usize>, Vec<u8>)>) -> Vec<Bytes> {
     }
     pieces.push(body.slice(from..));
     pieces.retain(|piece| !piece.is_empty());
-    pieces
+    if pieces.len() > 1 && body.len() <= JOINED_BYTES_MAX { vec![pieces.concat().into()] } else { pieces }
 }
 
 fn quoted(text: &str) -> Vec<u8> {
