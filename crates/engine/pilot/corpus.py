@@ -2,7 +2,7 @@
 
 `subjects.txt` and `talk.txt` hold what was written by hand, `chatter.py` and `toolcalls.py` make the rest by rule.
 Held out is every exchange whose (intent, question) hashes to the chosen residue, before noise is added: such a wording
-never occurs in training, while other wordings of the same intent do.
+is not drawn for training, while other wordings of the same intent are. Follow-up questions and recall are not split.
 """
 
 import json

@@ -188,7 +188,7 @@ def shown(messages):
 
 
 def fill(page, values, talks):
-    text = (HERE / "page.md").read_text(encoding="utf-8")
+    text = (HERE / "page.template").read_text(encoding="utf-8")
     for key, value in values.items():
         text = text.replace("{{" + key + "}}", str(value))
     samples = "\n\n".join(f"### {n}. {script['title']}\n\n{shown(m)}" for n, (script, m) in enumerate(talks, 1))
