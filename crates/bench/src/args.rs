@@ -28,6 +28,9 @@ pub(crate) struct Arguments {
     /// Where the simulated provider listens; by default on a free port.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) upstream_listen: Option<SocketAddr>,
+    /// Milliseconds between the events of a stream; by default none.
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    pub(crate) gap: u64,
     /// Each gateway alone on core 0, the load and the provider on core 1.
     #[arg(long)]
     pub(crate) pin: bool,
@@ -52,8 +55,11 @@ pub(crate) enum Helper {
     #[command(hide = true)]
     Upstream {
         /// Where to listen.
-        #[arg(long, default_value = "127.0.0.1:0")]
+        #[arg(long)]
         listen: SocketAddr,
+        /// Milliseconds between the events of a stream.
+        #[arg(long)]
+        gap: u64,
     },
     /// The bare reverse proxy.
     #[command(hide = true)]

@@ -33,6 +33,13 @@ impl Machine {
             revision: revision(),
         }
     }
+
+    /// Whether other work kept a quarter of the cores occupied.
+    pub(crate) fn was_busy(&self) -> bool {
+        let last_minute = self.load_before.split(' ').next().and_then(|load| load.parse::<f64>().ok());
+        let cores = u32::try_from(self.cores).unwrap_or(u32::MAX);
+        last_minute.is_some_and(|load| load > f64::from(cores) / 4.0)
+    }
 }
 
 fn cpu_model(cpuinfo: &str) -> &str {

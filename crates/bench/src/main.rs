@@ -45,6 +45,7 @@ mod table;
 mod say;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
@@ -54,7 +55,7 @@ use crate::args::{Arguments, Helper};
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.helper {
-        Some(Helper::Upstream { listen }) => upstream::serve(*listen),
+        Some(Helper::Upstream { listen, gap }) => upstream::serve(*listen, Duration::from_millis(*gap)),
         Some(Helper::Proxy { to }) => proxy::serve(*to),
         None => measured(&arguments),
     };

@@ -25,6 +25,8 @@ pub(crate) struct Report {
     pub(crate) thoroughness: &'static str,
     /// Whether the gateway had a core for itself, and shared none.
     pub(crate) pinned: bool,
+    /// Milliseconds between the events of a stream.
+    pub(crate) gap_ms: u64,
     /// Callers at a time, at full load.
     pub(crate) crowd: usize,
     pub(crate) memory: Vec<MemoryReport>,

@@ -1,6 +1,6 @@
 //! A run: who is measured, in which cells, and where the results go.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -62,6 +62,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         machine,
         thoroughness: thoroughness.word(),
         pinned: arguments.pin,
+        gap_ms: arguments.gap,
         crowd: CROWD,
         memory,
         cells: measured,
@@ -84,9 +85,9 @@ impl Stage {
             );
         }
         let core = |core| arguments.pin.then_some(core);
-        let listen = arguments.upstream_listen.map(|listen| listen.to_string());
-        let listen = ["upstream", "--listen", listen.as_deref().unwrap_or("127.0.0.1:0")];
-        let upstream = children::helper(&listen, core(OTHER_CORE))?;
+        let listen = arguments.upstream_listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let (listen, gap) = (listen.to_string(), arguments.gap.to_string());
+        let upstream = children::helper(&["upstream", "--listen", &listen, "--gap", &gap], core(OTHER_CORE))?;
         let to = upstream.at;
         let mut stage = Self { contestants: Vec::new(), running: vec![upstream] };
         if is_wanted(DIRECT) {

@@ -24,10 +24,18 @@ pub(crate) fn render(report: &Report) -> String {
     }
     lines.push(String::new());
     lines.push(format!(
-        "Latencies in µs at a fixed rate: what a path adds to `{DIRECT}`, whose own are in brackets. The rest at {} \
-         callers. CPU is that of the gateway, for one request; × floor compares it with the bare proxy's.",
+        "At {} callers: requests a second, the gateway's CPU time for one, and that as a multiple of the bare proxy's.",
         report.crowd
     ));
+    lines.push(format!(
+        "At a fixed rate: microseconds that a path adds to `{DIRECT}` (whose own are in brackets), to the whole answer and \
+         to its first token.",
+    ));
+    if report.machine.was_busy() {
+        lines.push(
+            "The machine was busy before the run: repeat it on a quiet one before you believe a figure.".to_owned(),
+        );
+    }
     lines.push(verdict(report));
     lines.join("\n")
 }
@@ -235,6 +243,7 @@ mod tests {
             machine,
             thoroughness: "quick",
             pinned: false,
+            gap_ms: 0,
             crowd: CROWD,
             memory: vec![MemoryReport {
                 path: COMMONWATT.into(),
@@ -262,6 +271,14 @@ mod tests {
             table.ends_with("Missed: plain-1k-same CPU 1.50 (≤ 1.3); plain-1k-same p99:p50 3.50 (≤ 3)."),
             "{table}"
         );
+    }
+
+    #[test]
+    fn a_busy_machine_is_said_to_be_one() {
+        let mut report = report(1.0, 100.0, None);
+        assert!(!render(&report).contains("busy"));
+        report.machine.load_before = "2.81 1.00 1.00".into();
+        assert!(render(&report).contains("busy"));
     }
 
     #[test]
