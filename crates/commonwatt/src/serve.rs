@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use commonwatt_core::admission::CallId;
 use commonwatt_grid::{Grid, World};
-use commonwatt_server::{Backstage, Lobby, admin, listen, router};
+use commonwatt_server::{Backstage, Lobby, admin, listen};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -52,7 +52,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     table::print_fleet(&rows(&daemon.grid));
     welcome::print(&url, &daemon.state().settings, key_is_new);
     let chores = tokio::spawn(chores(Arc::clone(&daemon), metrics));
-    listen::serve(listener, router(lobby), until_told_to_go(leaving), DRAIN).await;
+    listen::serve(listener, lobby, until_told_to_go(leaving), DRAIN).await;
     chores.abort();
     drop(announcement);
     drop(tracing);
@@ -118,7 +118,7 @@ fn backstage(
         key_file: home.key_file().display().to_string(),
         render_metrics: Box::new(move || metrics.render()),
         is_leaving: Box::new(move || leaving.load(Ordering::Relaxed)),
-        reload: Box::new(move || runtime.block_on(reloading.reload())),
+        reload: Arc::new(move || runtime.block_on(reloading.reload())),
         generation: Box::new(move || counting.state().generation),
     }
 }

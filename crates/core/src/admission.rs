@@ -2,30 +2,30 @@
 
 use std::sync::Arc;
 
-use crate::fleet::{Deployment, DeploymentId, Tier};
+use crate::fleet::{Deployment, DeploymentId, Tiers};
 
 /// A call's id, unique in time and space (UUIDv7 as text).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CallId(pub Arc<str>);
 
 /// What the caller's key allows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grants {
     /// Tiers that calls with this key may reach.
-    pub tiers: Vec<Tier>,
+    pub tiers: Tiers,
 }
 
 impl Default for Grants {
     fn default() -> Self {
-        Self { tiers: Tier::ALL.to_vec() }
+        Self { tiers: Tiers::ALL }
     }
 }
 
 impl Grants {
     /// The same grants, cut down to these tiers: how a single request asks for less than its key allows.
     #[must_use]
-    pub fn narrowed(&self, tiers: &[Tier]) -> Self {
-        Self { tiers: self.tiers.iter().copied().filter(|tier| tiers.contains(tier)).collect() }
+    pub fn narrowed(self, tiers: Tiers) -> Self {
+        Self { tiers: self.tiers.and(tiers) }
     }
 }
 
@@ -55,7 +55,7 @@ impl Admitted {
 /// # Errors
 /// The reason why not, as one clause.
 pub fn admit(call: &CallId, grants: &Grants, deployment: &Deployment) -> Result<Admitted, String> {
-    if !grants.tiers.contains(&deployment.tier) {
+    if !grants.tiers.contains(deployment.tier) {
         return Err(format!("this call may not leave for the `{}` tier", deployment.tier));
     }
     Ok(Admitted { call: call.clone(), deployment: deployment.id.clone() })

@@ -41,6 +41,39 @@ impl fmt::Display for Tier {
     }
 }
 
+/// A set of tiers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tiers([bool; Tier::ALL.len()]);
+
+impl Tiers {
+    /// Every tier.
+    pub const ALL: Self = Self([true; Tier::ALL.len()]);
+
+    /// Whether the tier is in it.
+    #[must_use]
+    pub fn contains(self, tier: Tier) -> bool {
+        self.0.get(tier as usize).copied().unwrap_or_default()
+    }
+
+    /// Those of this set that are in the other one too.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Tier::ALL.into_iter().filter(|tier| self.contains(*tier) && other.contains(*tier)).collect()
+    }
+}
+
+impl FromIterator<Tier> for Tiers {
+    fn from_iter<I: IntoIterator<Item = Tier>>(tiers: I) -> Self {
+        let mut set = Self([false; Tier::ALL.len()]);
+        for tier in tiers {
+            if let Some(place) = set.0.get_mut(tier as usize) {
+                *place = true;
+            }
+        }
+        set
+    }
+}
+
 /// A deployment's name, `provider/model`, unique in the fleet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeploymentId(pub Arc<str>);

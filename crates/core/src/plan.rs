@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn a_key_for_the_local_tier_reaches_nothing_else() {
         let choices = vec![Choice { deployment: Arc::new(deployment("far", Tier::Frontier)), part: Part::Asked }];
-        let grants = Grants { tiers: vec![Tier::Local] };
+        let grants = Grants { tiers: [Tier::Local].into_iter().collect() };
         let selection = Selection { choices, absent: vec![] };
         let plan = Plan::make(&CallId("c".into()), selection, &grants, &Requirements::default(), |_| Gate::Pass);
         assert!(plan.candidates().is_empty());

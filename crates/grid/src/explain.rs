@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use commonwatt_core::plan::Plan;
 use commonwatt_core::refusal::{Refusal, RefusalKind};
-use commonwatt_upstream::body::KeptBody;
-use commonwatt_wire::Dialect;
 
 use crate::Grid;
 use crate::request::Arrival;
@@ -20,18 +17,11 @@ pub struct Explained {
 }
 
 impl Grid {
-    /// The plan for a request body in `dialect`, as the key `credential` would get it. Nothing is sent.
+    /// The plan for a request. Nothing is sent.
     ///
     /// # Errors
     /// The refusal that the request would get before it is planned.
-    pub async fn explain(
-        self: &Arc<Self>,
-        dialect: Dialect,
-        credential: Option<String>,
-        body: Bytes,
-    ) -> Result<Explained, Refusal> {
-        let body = KeptBody::Memory(body);
-        let arrival = Arrival { dialect, credential, body, headers: Vec::new(), tiers: None, via: None };
+    pub async fn explain(self: &Arc<Self>, arrival: Arrival) -> Result<Explained, Refusal> {
         let call = self.open(arrival).await?;
         let model = call.envelope.model.clone();
         let selection = commonwatt_core::route::resolve(&call.generation.fleet, &model)

@@ -1,5 +1,7 @@
 //! Who is calling: keys, kept as hashes and compared in constant time.
 
+use std::sync::Arc;
+
 use commonwatt_core::admission::Grants;
 use commonwatt_core::refusal::{Refusal, RefusalKind};
 use subtle::ConstantTimeEq;
@@ -28,7 +30,7 @@ pub struct Key {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// The key's name.
-    pub name: String,
+    pub name: Arc<str>,
     /// What the call may do.
     pub grants: Grants,
 }
@@ -36,14 +38,15 @@ pub struct Principal {
 /// All keys that may call.
 #[derive(Clone, Debug, Default)]
 pub struct Keyring {
-    keys: Vec<Key>,
+    keys: Vec<(KeyHash, Principal)>,
 }
 
 impl Keyring {
     /// A keyring of these keys.
     #[must_use]
     pub fn new(keys: Vec<Key>) -> Self {
-        Self { keys }
+        let principal = |key: Key| (key.hash, Principal { name: key.name.into(), grants: key.grants });
+        Self { keys: keys.into_iter().map(principal).collect() }
     }
 
     /// Whose key it is.
@@ -57,15 +60,14 @@ impl Keyring {
         })?;
         let hash = hash_key(credential);
         let mut found = None;
-        for key in &self.keys {
-            if bool::from(key.hash.ct_eq(&hash)) {
-                found = Some(key);
+        for (known, principal) in &self.keys {
+            if bool::from(known.ct_eq(&hash)) {
+                found = Some(principal);
             }
         }
-        let key = found.ok_or_else(|| {
+        found.cloned().ok_or_else(|| {
             refuse("this key is not known here: use the one made on first run (`commonwatt status` says where it is)")
-        })?;
-        Ok(Principal { name: key.name.clone(), grants: key.grants.clone() })
+        })
     }
 }
 
@@ -80,7 +82,7 @@ mod tests {
 
     #[test]
     fn the_right_key_is_known_by_its_name() {
-        assert_eq!(keyring().identify(Some("cw-right")).unwrap().name, "first");
+        assert_eq!(keyring().identify(Some("cw-right")).unwrap().name.as_ref(), "first");
     }
 
     #[test]

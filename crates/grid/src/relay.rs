@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use commonwatt_core::Moment;
+use commonwatt_core::admission::CallId;
 use commonwatt_core::answer::{Answer, Delta, Usage};
 use commonwatt_core::fault::Fault;
-use commonwatt_core::fleet::{Deployment, Tier};
+use commonwatt_core::fleet::{Deployment, DeploymentId, Tier};
 use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_upstream::reply::{Content, Frame, Frames, Reply};
 use commonwatt_wire::{AnswerWriter, Dialect, Head, write_whole};
@@ -23,9 +24,9 @@ use crate::{Grid, trace};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Served {
     /// The call's id.
-    pub call_id: String,
+    pub call: CallId,
     /// The deployment.
-    pub deployment: String,
+    pub deployment: DeploymentId,
     /// Its tier.
     pub tier: Tier,
     /// How many attempts it took.
@@ -72,26 +73,25 @@ impl Relay {
         let Won { deployment, reply: Reply { dialect, lossy, content }, attempts, faults } = won;
         let failed = faults.iter().map(|(id, fault)| format!("{id}={}", fault.kind)).collect();
         let served = Served {
-            call_id: call.id.0.to_string(),
-            deployment: deployment.id.to_string(),
+            call: call.id.clone(),
+            deployment: deployment.id.clone(),
             tier: deployment.tier,
             attempts,
             failed,
             lossy,
         };
         let verbatim = dialect == Some(call.arrival.dialect);
-        let head = head(&grid, &call, &deployment);
         trace::answered(&call.span, &deployment, attempts);
         let settlement = Settlement::begun(grid, call, deployment, started);
         let body = match content {
             Content::Whole { raw, deltas } => {
-                AnswerBody::Whole(settlement.whole(verbatim.then_some(raw).flatten(), deltas, &head))
+                AnswerBody::Whole(settlement.whole(verbatim.then_some(raw).flatten(), deltas))
             }
             Content::Stream(frames) => {
                 let encoder = if verbatim {
                     Encoder::Verbatim(settlement.dialect())
                 } else {
-                    let writer = Box::new(AnswerWriter::new(settlement.dialect(), head));
+                    let writer = Box::new(AnswerWriter::new(settlement.dialect(), settlement.head()));
                     Encoder::Translated { writer, out: Vec::new() }
                 };
                 AnswerBody::Stream(Box::new(Self { frames, encoder, settlement, over: false }))
@@ -152,15 +152,6 @@ impl Relay {
     }
 }
 
-fn head(grid: &Grid, call: &Underway, deployment: &Deployment) -> Head {
-    Head {
-        id: call.id.0.to_string(),
-        model: deployment.model.to_string(),
-        created_unix_s: (grid.world.unix_s)(),
-        stream_usage: call.envelope.stream_usage,
-    }
-}
-
 /// A call that has content and must be settled once.
 struct Settlement {
     grid: Arc<Grid>,
@@ -183,6 +174,16 @@ impl Settlement {
         self.call.arrival.dialect
     }
 
+    /// What an answer that is written here says of itself.
+    fn head(&self) -> Head {
+        Head {
+            id: self.call.id.0.to_string(),
+            model: self.deployment.model.to_string(),
+            created_unix_s: self.grid.unix_s(),
+            stream_usage: self.call.envelope.stream_usage,
+        }
+    }
+
     fn note(&mut self, deltas: &[Delta]) {
         for delta in deltas {
             if let Delta::Usage(usage) = delta {
@@ -191,13 +192,13 @@ impl Settlement {
         }
     }
 
-    fn whole(mut self, raw: Option<Bytes>, deltas: Vec<Delta>, head: &Head) -> Bytes {
+    fn whole(mut self, raw: Option<Bytes>, deltas: Vec<Delta>) -> Bytes {
         self.note(&deltas);
         self.settle(Outcome::Done);
         raw.unwrap_or_else(|| {
             let mut answer = Answer::default();
             deltas.into_iter().for_each(|delta| answer.push(delta));
-            write_whole(self.dialect(), &answer, head).into()
+            write_whole(self.dialect(), &answer, &self.head()).into()
         })
     }
 

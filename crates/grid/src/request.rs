@@ -14,7 +14,7 @@ use commonwatt_core::admission::{CallId, Grants, admit};
 use commonwatt_core::attempt::{Next, Progress, after_fault};
 use commonwatt_core::breaker::Gate;
 use commonwatt_core::fault::Fault;
-use commonwatt_core::fleet::{Deployment, Tier};
+use commonwatt_core::fleet::{Deployment, Tiers};
 use commonwatt_core::plan::{Candidate, Plan, Standing};
 use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_core::route::resolve;
@@ -33,14 +33,14 @@ use crate::{Generation, Grid, trace};
 pub struct Arrival {
     /// The dialect of the door.
     pub dialect: Dialect,
-    /// The key that was sent.
-    pub credential: Option<String>,
+    /// Whose call it is.
+    pub principal: Principal,
     /// The body, whole.
     pub body: KeptBody,
     /// Headers that belong to the dialect.
     pub headers: Vec<(&'static str, Bytes)>,
     /// Tiers that this request keeps to, where it says so.
-    pub tiers: Option<Vec<Tier>>,
+    pub tiers: Option<Tiers>,
     /// The daemons it has been through.
     pub via: Option<String>,
 }
@@ -80,10 +80,17 @@ impl Grid {
         Ok(Relay::answer(Arc::clone(self), underway, won, started))
     }
 
-    /// Identify and decode: from a stranger's bytes to a principal's call with a slot.
+    /// Identify: from a stranger to a principal. The server asks before it reads a body.
+    ///
+    /// # Errors
+    /// The refusal of a stranger.
+    pub fn identify(&self, credential: Option<&str>) -> Result<Principal, Refusal> {
+        self.generation.load().keyring.identify(credential)
+    }
+
+    /// Decode: from a principal's bytes to a call with a slot.
     pub(crate) async fn open(&self, arrival: Arrival) -> Result<Underway, Refusal> {
         let generation = self.generation();
-        let principal: Principal = generation.keyring.identify(arrival.credential.as_deref())?;
         let via = self.next_via(arrival.via.as_deref())?;
         let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| {
             let refusal = Refusal::new(RefusalKind::Busy, "as many calls as this daemon can hold are under way");
@@ -92,10 +99,8 @@ impl Grid {
         let bytes = arrival.body.bytes().await.map_err(|f| Refusal::new(RefusalKind::Internal, f.message))?;
         let envelope =
             open(arrival.dialect, &bytes).map_err(|error| Refusal::new(RefusalKind::BadRequest, error.to_string()))?;
-        let grants = match &arrival.tiers {
-            Some(tiers) => principal.grants.narrowed(tiers),
-            None => principal.grants,
-        };
+        let granted = arrival.principal.grants;
+        let grants = arrival.tiers.map_or(granted, |tiers| granted.narrowed(tiers));
         let id = self.new_id();
         let span = trace::call_span(&id.0, &envelope.model, envelope.stream);
         Ok(Underway { id, generation, arrival, envelope, grants, via, span, _slot: slot })

@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::extract::{Query, State};
-use axum::response::Response;
 use commonwatt_core::fleet::{Abilities, Ability, Deployment, Fact, Facts};
 use commonwatt_core::plan::Standing;
 use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_core::route::Part;
 use commonwatt_grid::{Generation, Grid};
 use commonwatt_wire::Dialect;
-use http::{HeaderMap, StatusCode, header};
-use serde::{Deserialize, Serialize};
+use hyper::body::Incoming;
+use hyper::header::HeaderMap;
+use hyper::{Request, Response};
+use serde::Serialize;
 
+use crate::respond::Body;
 use crate::{Lobby, doors, respond};
 
 /// What the daemon does for the admin API.
@@ -34,15 +34,15 @@ pub struct Backstage {
     /// Whether the daemon is going down.
     pub is_leaving: Box<dyn Fn() -> bool + Send + Sync>,
     /// Builds, validates and swaps in a new generation: its number, or one sentence.
-    pub reload: Box<dyn Fn() -> Result<u64, String> + Send + Sync>,
+    pub reload: Arc<dyn Fn() -> Result<u64, String> + Send + Sync>,
     /// The number of the generation in force.
     pub generation: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
 /// `GET /admin/v1/status`
-pub async fn status(State(lobby): State<Arc<Lobby>>, headers: HeaderMap) -> Response {
-    if let Err(response) = authorise(&lobby, &headers) {
-        return *response;
+pub(crate) fn status(lobby: &Lobby, headers: &HeaderMap) -> Response<Body> {
+    if let Err(refused) = lobby.grid.identify(doors::credential(headers)) {
+        return refuse(lobby, &refused);
     }
     let generation = lobby.grid.generation();
     let backstage = &lobby.backstage;
@@ -67,71 +67,52 @@ pub async fn status(State(lobby): State<Arc<Lobby>>, headers: HeaderMap) -> Resp
     })
 }
 
-/// The query of `POST /admin/v1/explain`.
-#[derive(Deserialize)]
-pub struct ExplainQuery {
-    /// The dialect of the body; OpenAI Chat Completions when it is not said.
-    dialect: Option<String>,
-}
-
 /// `POST /admin/v1/explain?dialect=openai-chat`, with a request as body: the plan for it. Nothing is sent.
-pub async fn explain(
-    State(lobby): State<Arc<Lobby>>,
-    Query(query): Query<ExplainQuery>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    if let Err(response) = authorise(&lobby, &headers) {
-        return *response;
-    }
-    let word = query.dialect.as_deref().unwrap_or("openai-chat");
+pub(crate) async fn explain(lobby: &Lobby, request: Request<Incoming>) -> Response<Body> {
+    let query = request.uri().query().unwrap_or_default();
+    let word = query.split('&').find_map(|pair| pair.strip_prefix("dialect=")).unwrap_or("openai-chat");
     let Some(dialect) = Dialect::from_word(word) else {
-        let message = format!("`{word}` is not a dialect: write `openai-chat` or `anthropic-messages`");
-        return refuse(&lobby, &Refusal::new(RefusalKind::BadRequest, message));
+        let words = Dialect::ALL.map(|dialect| format!("`{dialect}`")).join(" or ");
+        let word: String = word.chars().take(40).collect();
+        let message = format!("`{word}` is not a dialect: write {words}");
+        return refuse(lobby, &Refusal::new(RefusalKind::BadRequest, message));
     };
-    let Ok(bytes) = axum::body::to_bytes(body, lobby.body_bytes_max).await else {
-        return refuse(&lobby, &Refusal::new(RefusalKind::TooLarge, "the request is larger than `limits.body_mib`"));
+    let explained = match doors::arrive(lobby, dialect, request).await {
+        Ok(arrival) => lobby.grid.explain(arrival).await,
+        Err(refused) => Err(refused),
     };
-    match lobby.grid.explain(dialect, doors::credential(&headers), bytes).await {
+    match explained {
         Ok(explained) => send(&Explanation::of(&explained)),
-        Err(refused) => refuse(&lobby, &refused),
+        Err(refused) => refuse(lobby, &refused),
     }
 }
 
 /// `POST /admin/v1/reload`
-pub async fn reload(State(lobby): State<Arc<Lobby>>, headers: HeaderMap) -> Response {
-    if let Err(response) = authorise(&lobby, &headers) {
-        return *response;
+pub(crate) async fn reload(lobby: &Lobby, headers: &HeaderMap) -> Response<Body> {
+    if let Err(refused) = lobby.grid.identify(doors::credential(headers)) {
+        return refuse(lobby, &refused);
     }
-    let lobby = Arc::clone(&lobby);
-    let task = Arc::clone(&lobby);
-    let outcome = tokio::task::spawn_blocking(move || (task.backstage.reload)()).await;
+    let reload = Arc::clone(&lobby.backstage.reload);
+    let outcome = tokio::task::spawn_blocking(move || reload()).await;
     match outcome {
         Ok(Ok(generation)) => send(&BTreeMap::from([("generation", generation)])),
-        Ok(Err(sentence)) => refuse(&lobby, &Refusal::new(RefusalKind::BadRequest, sentence)),
+        Ok(Err(sentence)) => refuse(lobby, &Refusal::new(RefusalKind::BadRequest, sentence)),
         Err(_) => {
-            refuse(&lobby, &Refusal::new(RefusalKind::Internal, "the reload broke off; the old generation runs on"))
+            refuse(lobby, &Refusal::new(RefusalKind::Internal, "the reload broke off; the old generation runs on"))
         }
     }
 }
 
-fn authorise(lobby: &Lobby, headers: &HeaderMap) -> Result<(), Box<Response>> {
-    let known = lobby.grid.generation().keyring.identify(doors::credential(headers).as_deref());
-    known.map(drop).map_err(|refused| Box::new(refuse(lobby, &refused)))
-}
-
-fn refuse(lobby: &Lobby, refused: &Refusal) -> Response {
+fn refuse(lobby: &Lobby, refused: &Refusal) -> Response<Body> {
     respond::refusal(Dialect::OpenAiChat, refused, &lobby.grid.new_id().0)
 }
 
-fn send<T: Serialize>(value: &T) -> Response {
+fn send<T: Serialize>(value: &T) -> Response<Body> {
     match serde_json::to_vec(value) {
         Ok(bytes) => respond::json(bytes),
         Err(error) => {
-            let mut response = Response::new(Body::from(format!("{error}\n")));
-            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            response.headers_mut().remove(header::CONTENT_TYPE);
-            response
+            let refused = Refusal::new(RefusalKind::Internal, format!("the answer cannot be written: {error}"));
+            respond::refusal(Dialect::OpenAiChat, &refused, "none")
         }
     }
 }

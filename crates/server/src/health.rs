@@ -1,31 +1,31 @@
 //! Health for machines: alive, ready, and the counters.
 
-use std::sync::Arc;
-
-use axum::extract::State;
-use http::{HeaderName, StatusCode, header};
+use hyper::{Response, StatusCode};
 
 use crate::Lobby;
+use crate::respond::{Body, text};
 
 /// `GET /healthz`: the process is alive.
-pub async fn healthz() -> &'static str {
-    "ok\n"
+pub(crate) fn alive() -> Response<Body> {
+    text("text/plain; charset=utf-8", "ok\n")
 }
 
 /// `GET /readyz`: there is somebody to send calls to, and the daemon is not going down.
-pub async fn readyz(State(lobby): State<Arc<Lobby>>) -> (StatusCode, &'static str) {
+pub(crate) fn ready(lobby: &Lobby) -> Response<Body> {
     let leaving = (lobby.backstage.is_leaving)();
-    match (leaving, lobby.grid.generation().fleet.deployments.is_empty()) {
+    let (status, told) = match (leaving, lobby.grid.generation().fleet.deployments.is_empty()) {
         (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"),
         (false, true) => {
             (StatusCode::SERVICE_UNAVAILABLE, "no deployment: build with the engine or set a provider key\n")
         }
         (false, false) => (StatusCode::OK, "ready\n"),
-    }
+    };
+    let mut response = text("text/plain; charset=utf-8", told);
+    *response.status_mut() = status;
+    response
 }
 
 /// `GET /metrics`: Prometheus text format 0.0.4. Holds no prompt, no key and no user.
-pub async fn metrics(State(lobby): State<Arc<Lobby>>) -> ([(HeaderName, &'static str); 1], String) {
-    let text = (lobby.backstage.render_metrics)();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+pub(crate) fn metrics(lobby: &Lobby) -> Response<Body> {
+    text("text/plain; version=0.0.4; charset=utf-8", (lobby.backstage.render_metrics)())
 }

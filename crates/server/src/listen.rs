@@ -1,15 +1,17 @@
 //! The socket: connections in, bounded in number and in how long their headers may take.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+
+use crate::{Lobby, house};
 
 /// Connections at once: four for each call that may be under way, since clients keep idle ones.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -17,11 +19,11 @@ const CONNECTIONS_MAX: usize = 4_096;
 const HEADERS_BY: Duration = Duration::from_secs(15);
 
 /// Serves until `leave` resolves, then lets the calls under way finish for at most `drain`.
-pub async fn serve(listener: TcpListener, router: Router, leave: impl Future<Output = ()>, drain: Duration) {
+pub async fn serve(listener: TcpListener, lobby: Arc<Lobby>, leave: impl Future<Output = ()>, drain: Duration) {
     let mut server = Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_BY);
     server.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(30)));
-    let (server, service) = (Arc::new(server), TowerToHyperService::new(router));
+    let server = Arc::new(server);
     let (graceful, room) = (GracefulShutdown::new(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
     tokio::pin!(leave);
     loop {
@@ -30,10 +32,14 @@ pub async fn serve(listener: TcpListener, router: Router, leave: impl Future<Out
             stream = accept(&listener) => stream,
         };
         let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
-        let (server, service) = (Arc::clone(&server), service.clone());
+        let (server, lobby) = (Arc::clone(&server), Arc::clone(&lobby));
         let watcher = graceful.watcher();
         tokio::spawn(async move {
-            let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
+            let service = service_fn(|request| {
+                let lobby = Arc::clone(&lobby);
+                async move { Ok::<_, Infallible>(house::enter(&lobby, request).await) }
+            });
+            let connection = server.serve_connection(TokioIo::new(stream), service);
             if let Err(error) = watcher.watch(connection.into_owned()).await {
                 tracing::debug!(%error, "connection ended");
             }

@@ -1,16 +1,69 @@
 //! Answers and refusals as HTTP responses.
 
-use axum::body::Body;
-use axum::response::Response;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use commonwatt_core::refusal::Refusal;
 use commonwatt_grid::relay::{AnswerBody, Answered, Relay, Served};
 use commonwatt_wire::{Dialect, status, write_refusal};
+use futures_util::Stream;
 use futures_util::stream;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use hyper::body::{Frame, SizeHint};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+
+/// The body of a response.
+pub(crate) enum Body {
+    /// Complete.
+    Whole(Bytes),
+    /// Begun. Dropping it, as hyper does when the caller leaves, ends the call.
+    Stream(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::Whole(bytes)
+    }
+}
+
+impl From<Box<Relay>> for Body {
+    fn from(relay: Box<Relay>) -> Self {
+        let next = |mut relay: Box<Relay>| async move { relay.next().await.map(|bytes| (bytes, relay)) };
+        Self::Stream(Box::pin(stream::unfold(relay, next)))
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut *self {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Stream(stream) => stream.as_mut().poll_next(context).map(|bytes| Some(Ok(Frame::data(bytes?)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(bytes) if bytes.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Stream(_) => SizeHint::default(),
+        }
+    }
+}
 
 /// The id of the call.
-pub(crate) const CALL: HeaderName = HeaderName::from_static("x-commonwatt-call");
+const CALL: HeaderName = HeaderName::from_static("x-commonwatt-call");
 const DEPLOYMENT: HeaderName = HeaderName::from_static("x-commonwatt-deployment");
 const TIER: HeaderName = HeaderName::from_static("x-commonwatt-tier");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-commonwatt-attempts");
@@ -18,11 +71,11 @@ const FAILED: HeaderName = HeaderName::from_static("x-commonwatt-failed");
 const LOSSY: HeaderName = HeaderName::from_static("x-commonwatt-lossy");
 
 /// The response that carries an answer, with headers that say who gave it.
-pub(crate) fn answer(dialect: Dialect, answered: Answered) -> Response {
+pub(crate) fn answer(dialect: Dialect, answered: Answered) -> Response<Body> {
     let Answered { served, body } = answered;
     let (kind, body) = match body {
         AnswerBody::Whole(bytes) => ("application/json", Body::from(bytes)),
-        AnswerBody::Stream(relay) => ("text/event-stream; charset=utf-8", stream_body(relay)),
+        AnswerBody::Stream(relay) => ("text/event-stream; charset=utf-8", Body::from(relay)),
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
@@ -33,9 +86,8 @@ pub(crate) fn answer(dialect: Dialect, answered: Answered) -> Response {
 }
 
 fn describe(dialect: Dialect, served: &Served, headers: &mut HeaderMap) {
-    put(headers, CALL, &served.call_id);
-    put(headers, request_id(dialect), &served.call_id);
-    put(headers, DEPLOYMENT, &served.deployment);
+    put_id(headers, dialect, &served.call.0);
+    put(headers, DEPLOYMENT, served.deployment.as_str());
     headers.insert(TIER, HeaderValue::from_static(served.tier.word()));
     headers.insert(ATTEMPTS, HeaderValue::from(served.attempts));
     if !served.failed.is_empty() {
@@ -43,6 +95,14 @@ fn describe(dialect: Dialect, served: &Served, headers: &mut HeaderMap) {
     }
     if !served.lossy.is_empty() {
         put(headers, LOSSY, &served.lossy.join(", "));
+    }
+}
+
+/// The call's id, in our header and in the dialect's.
+fn put_id(headers: &mut HeaderMap, dialect: Dialect, call_id: &str) {
+    if let Ok(id) = HeaderValue::from_str(call_id) {
+        headers.insert(CALL, id.clone());
+        headers.insert(request_id(dialect), id);
     }
 }
 
@@ -62,23 +122,14 @@ fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-fn stream_body(relay: Box<Relay>) -> Body {
-    let next = |mut relay: Box<Relay>| async move {
-        let bytes = relay.next().await?;
-        Some((Ok::<Bytes, std::convert::Infallible>(bytes), relay))
-    };
-    Body::from_stream(stream::unfold(relay, next))
-}
-
 /// The response that carries a refusal, in the caller's dialect.
-pub(crate) fn refusal(dialect: Dialect, refusal: &Refusal, call_id: &str) -> Response {
-    let mut response = Response::new(Body::from(write_refusal(dialect, refusal, call_id)));
+pub(crate) fn refusal(dialect: Dialect, refusal: &Refusal, call_id: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(Bytes::from(write_refusal(dialect, refusal, call_id))));
     *response.status_mut() =
         StatusCode::from_u16(status(dialect, refusal.kind)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    put(headers, CALL, call_id);
-    put(headers, request_id(dialect), call_id);
+    put_id(headers, dialect, call_id);
     if let Some(wait_ms) = refusal.retry_after_ms {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(wait_ms.div_ceil(1_000)));
         headers.insert(HeaderName::from_static("retry-after-ms"), HeaderValue::from(wait_ms));
@@ -87,8 +138,13 @@ pub(crate) fn refusal(dialect: Dialect, refusal: &Refusal, call_id: &str) -> Res
 }
 
 /// A JSON response.
-pub(crate) fn json(bytes: Vec<u8>) -> Response {
-    let mut response = Response::new(Body::from(bytes));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+pub(crate) fn json(bytes: Vec<u8>) -> Response<Body> {
+    text("application/json", bytes)
+}
+
+/// A response of that media type.
+pub(crate) fn text(kind: &'static str, bytes: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::from(bytes.into()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

@@ -13,9 +13,10 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use crate::Order;
+use crate::alarm::Alarm;
 use crate::dial::{Dialer, SimulatedNetwork};
 use crate::pieces::Pieces;
 use crate::reply::{Content, Frame, Frames, Reply, Source};
@@ -67,7 +68,8 @@ impl Http {
         let asked = async {
             let response = self.client.request(request).await.ok()?;
             let ok = response.status().is_success();
-            let bytes = collect(response.into_body(), LIST_BYTES_MAX, Duration::from_millis(wait_ms)).await.ok()?;
+            let idle = Duration::from_millis(wait_ms);
+            let bytes = collect(response.into_body(), LIST_BYTES_MAX, idle, &mut Alarm::default()).await.ok()?;
             ok.then(|| String::from_utf8_lossy(&bytes).into_owned())
         };
         timeout(Duration::from_millis(wait_ms), asked).await.ok().flatten()
@@ -125,14 +127,15 @@ impl HttpTarget {
         let patience = self.patience(&order.envelope.needs);
         let ends = Instant::now() + Duration::from_millis(patience.total_ms);
         let (body, lossy) = self.request_body(model, order).await?;
-        let response = self.send(&self.answer_uri, body, order, patience.headers_ms).await?;
+        let mut alarm = Alarm::default();
+        let response = self.send(&self.answer_uri, body, order, (patience.headers_ms, &mut alarm)).await?;
         let response = self.check_status(response).await?;
         let stream = order.envelope.stream && is_event_stream(response.headers());
         let content = if stream {
-            let events = EventStream::new(self.dialect, response.into_body(), patience, ends);
+            let events = EventStream::new(self.dialect, response.into_body(), patience, (ends, alarm));
             Content::Stream(Box::new(Frames::begin(Source::Events(events)).await?))
         } else {
-            self.read_whole(response, patience, ends).await?
+            self.read_whole(response, patience, (ends, alarm)).await?
         };
         Ok(Reply { dialect: Some(self.dialect), lossy, content })
     }
@@ -142,9 +145,11 @@ impl HttpTarget {
         let uri = self.count_uri.as_ref().filter(|_| order.dialect == self.dialect).ok_or_else(unable)?;
         let patience = self.patience(&order.envelope.needs);
         let (body, _) = self.request_body(model, order).await?;
-        let response = self.send(uri, body, order, patience.headers_ms.min(20_000)).await?;
+        let mut alarm = Alarm::default();
+        let response = self.send(uri, body, order, (patience.headers_ms.min(20_000), &mut alarm)).await?;
         let response = self.check_status(response).await?;
-        let bytes = collect(response.into_body(), ERROR_BYTES_MAX, Duration::from_millis(patience.idle_ms)).await?;
+        let idle = Duration::from_millis(patience.idle_ms);
+        let bytes = collect(response.into_body(), ERROR_BYTES_MAX, idle, &mut alarm).await?;
         let unreadable = || Fault::new(FaultKind::Malformed, "the provider's count cannot be read");
         commonwatt_wire::read_token_count(&bytes).ok_or_else(unreadable)
     }
@@ -169,24 +174,25 @@ impl HttpTarget {
         uri: &Uri,
         body: Pieces,
         order: &Order<'_>,
-        wait_ms: u64,
+        (wait_ms, alarm): (u64, &mut Alarm),
     ) -> Result<Response<Incoming>, Fault> {
         let deadline = Instant::now() + Duration::from_millis(wait_ms);
         let large = body.len() > crate::body::SPILL_BYTES as u64;
         let again = (!large).then(|| body.clone());
         let sent = Instant::now();
-        let first = timeout_at(deadline, self.http.client.request(self.request(uri, body, order))).await;
+        let first = alarm.before(deadline, self.http.client.request(self.request(uri, body, order))).await;
         let error = match first {
-            Err(_) => return Err(headers_timeout(wait_ms)),
-            Ok(Ok(response)) => return Ok(response),
-            Ok(Err(error)) => error,
+            None => return Err(headers_timeout(wait_ms)),
+            Some(Ok(response)) => return Ok(response),
+            Some(Err(error)) => error,
         };
         match again.filter(|_| !error.is_connect() && sent.elapsed() < DEAD_ON_ARRIVAL) {
             None => Err(transport_fault(&error)),
-            Some(body) => match timeout_at(deadline, self.http.client.request(self.request(uri, body, order))).await {
-                Err(_) => Err(headers_timeout(wait_ms)),
-                Ok(response) => response.map_err(|error| transport_fault(&error)),
-            },
+            Some(body) => {
+                let second = alarm.before(deadline, self.http.client.request(self.request(uri, body, order))).await;
+                let response = second.ok_or_else(|| headers_timeout(wait_ms))?;
+                response.map_err(|error| transport_fault(&error))
+            }
         }
     }
 
@@ -216,7 +222,8 @@ impl HttpTarget {
         let status = response.status().as_u16();
         let retry_after_ms = retry_after_ms(response.headers(), SystemTime::now());
         let wait = Duration::from_secs(2);
-        let reading = collect(response.into_body(), ERROR_BYTES_MAX, wait);
+        let mut alarm = Alarm::default();
+        let reading = collect(response.into_body(), ERROR_BYTES_MAX, wait, &mut alarm);
         let body = timeout(wait, reading).await.ok().and_then(Result::ok).unwrap_or_default();
         Err(read_fault(self.dialect, status, retry_after_ms, &body))
     }
@@ -225,10 +232,10 @@ impl HttpTarget {
         &self,
         response: Response<Incoming>,
         patience: Patience,
-        ends: Instant,
+        (ends, mut alarm): (Instant, Alarm),
     ) -> Result<Content, Fault> {
         let idle = Duration::from_millis(patience.idle_ms);
-        let raw = before(ends, collect(response.into_body(), WHOLE_BYTES_MAX, idle)).await?;
+        let raw = collect_by(ends, response.into_body(), WHOLE_BYTES_MAX, idle, &mut alarm).await?;
         let deltas = read_whole(self.dialect, &raw)?;
         Ok(Content::Whole { raw: Some(raw), deltas })
     }
@@ -297,18 +304,25 @@ fn transport_fault(error: &hyper_util::client::legacy::Error) -> Fault {
     Fault::new(kind, format!("{what}: {cause}"))
 }
 
-/// Waits for `work` until `ends`, the end of the whole call's patience.
-async fn before<T>(ends: Instant, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    let late = || Fault::new(FaultKind::TotalTimeout, "the whole answer took too long");
-    timeout_at(ends, work).await.map_err(|_| late())?
+/// Reads a body to its end; a sender that is silent for `idle` has stalled.
+async fn collect(body: Incoming, max: usize, idle: Duration, alarm: &mut Alarm) -> Result<Bytes, Fault> {
+    collect_by(Instant::now() + idle * 1_000, body, max, idle, alarm).await
 }
 
-/// Reads a body to its end; a sender that is silent for `idle` has stalled.
-async fn collect(mut body: Incoming, max: usize, idle: Duration) -> Result<Bytes, Fault> {
+/// The same, with an end to the whole call's patience.
+async fn collect_by(
+    ends: Instant,
+    mut body: Incoming,
+    max: usize,
+    idle: Duration,
+    alarm: &mut Alarm,
+) -> Result<Bytes, Fault> {
     let mut first = Bytes::new();
     let mut all = bytes::BytesMut::new();
-    let stalled = |_| Fault::new(FaultKind::IdleTimeout, "the answer stalled");
-    while let Some(frame) = timeout(idle, body.frame()).await.map_err(stalled)? {
+    loop {
+        let idle_by = Instant::now() + idle;
+        let frame = alarm.before(ends.min(idle_by), body.frame()).await.ok_or_else(|| late(ends, idle_by))?;
+        let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| Fault::new(FaultKind::Cut, format!("the answer broke off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if first.is_empty() && all.is_empty() {
@@ -326,6 +340,14 @@ async fn collect(mut body: Incoming, max: usize, idle: Duration) -> Result<Bytes
     Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
+fn late(ends: Instant, idle_by: Instant) -> Fault {
+    if ends < idle_by {
+        Fault::new(FaultKind::TotalTimeout, "the whole answer took too long")
+    } else {
+        Fault::new(FaultKind::IdleTimeout, "the answer stalled")
+    }
+}
+
 /// A provider's event stream, read event by event.
 pub(crate) struct EventStream {
     dialect: Dialect,
@@ -336,14 +358,15 @@ pub(crate) struct EventStream {
     begun: bool,
     first_content_by: Instant,
     ends: Instant,
+    alarm: Alarm,
     over: bool,
 }
 
 impl EventStream {
-    fn new(dialect: Dialect, body: Incoming, patience: Patience, ends: Instant) -> Self {
+    fn new(dialect: Dialect, body: Incoming, patience: Patience, (ends, alarm): (Instant, Alarm)) -> Self {
         let first_content_by = Instant::now() + Duration::from_millis(patience.first_content_ms);
         let (framer, reader) = (sse::Framer::default(), AnswerReader::new(dialect));
-        Self { dialect, body, framer, reader, patience, begun: false, first_content_by, ends, over: false }
+        Self { dialect, body, framer, reader, patience, begun: false, first_content_by, ends, alarm, over: false }
     }
 
     /// The next event; `None` after the proper end. A stream that ends without one is a cut.
@@ -366,7 +389,7 @@ impl EventStream {
                 return None;
             }
             let (deadline, kind) = self.deadline(idle_by);
-            let Ok(chunk) = timeout_at(deadline, self.body.frame()).await else {
+            let Some(chunk) = self.alarm.before(deadline, self.body.frame()).await else {
                 return Some(Err(Fault::new(kind, "the answer stalled")));
             };
             match chunk {

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod alarm;
 pub mod assemble;
 pub mod body;
 pub mod catalogue;

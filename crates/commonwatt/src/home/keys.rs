@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, anyhow};
 use base64::Engine as _;
 use commonwatt_core::admission::Grants;
-use commonwatt_core::fleet::Tier;
+use commonwatt_core::fleet::{Tier, Tiers};
 use commonwatt_grid::identity::{Key, KeyHash, hash_key};
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +72,7 @@ impl StoredKey {
         let hash = parse_hash(&self.hash).ok_or_else(|| anyhow!("the hash of key `{}` is damaged", self.name))?;
         let tier =
             |word: &String| Tier::from_word(word).ok_or_else(|| anyhow!("key `{}` has no tier `{word}`", self.name));
-        let tiers = self.tiers.iter().map(tier).collect::<anyhow::Result<Vec<_>>>()?;
+        let tiers = self.tiers.iter().map(tier).collect::<anyhow::Result<Tiers>>()?;
         Ok(Key { name: self.name.clone(), hash, grants: Grants { tiers } })
     }
 }

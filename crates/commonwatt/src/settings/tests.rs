@@ -245,8 +245,8 @@ fn keys_of_file_and_home_are_one_ring() {
         scene(&format!("[[keys]]\nname = 'team'\nhash = '{hash}'\ntiers = ['local']"), &[(env::KEY, "cw-first")]);
     let settings = scene.origin.load().expect("valid");
     let ring = commonwatt_grid::identity::Keyring::new(settings.keys);
-    assert_eq!(ring.identify(Some("cw-team")).expect("known").grants.tiers, [Tier::Local]);
-    assert_eq!(ring.identify(Some("cw-first")).expect("known").name, crate::home::FIRST);
+    assert_eq!(ring.identify(Some("cw-team")).expect("known").grants.tiers, [Tier::Local].into_iter().collect());
+    assert_eq!(ring.identify(Some("cw-first")).expect("known").name.as_ref(), crate::home::FIRST);
 }
 
 #[test]

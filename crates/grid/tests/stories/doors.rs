@@ -84,17 +84,17 @@ async fn strangers_are_asked_for_a_key_and_take_no_room() {
 async fn tokens_are_counted_by_a_supplier_that_can_and_estimated_elsewhere() {
     let scene = Scene::new([Supplier::frontier("alpha").speaking(Dialect::AnthropicMessages)]);
     let ask = Ask::new(Dialect::AnthropicMessages, false);
-    let counted = scene.grid.count_tokens(ask.arrival()).await.unwrap();
+    let counted = scene.grid.count_tokens(ask.arrival(&scene.grid)).await.unwrap();
     assert!(!counted.estimated && counted.tokens > 0);
     let longer = Ask { says: "Who is there? ".repeat(100), ..ask.clone() };
-    assert!(scene.grid.count_tokens(longer.arrival()).await.unwrap().tokens > counted.tokens + 100);
+    assert!(scene.grid.count_tokens(longer.arrival(&scene.grid)).await.unwrap().tokens > counted.tokens + 100);
     let request = &scene.sim("alpha").requests()[0];
     assert_eq!((request.path.as_str(), scene.asked("alpha")), ("/v1/messages/count_tokens", 0));
 
     let estimate = |ask: &Ask| TokenCount { tokens: ask.body().len().div_ceil(4) as u64, estimated: true };
     let foreign = Ask::new(Dialect::OpenAiChat, false);
-    assert_eq!(scene.grid.count_tokens(foreign.arrival()).await.unwrap(), estimate(&foreign));
+    assert_eq!(scene.grid.count_tokens(foreign.arrival(&scene.grid)).await.unwrap(), estimate(&foreign));
     let scene = Scene::new([Supplier::frontier("alpha")]);
-    assert_eq!(scene.grid.count_tokens(ask.arrival()).await.unwrap(), estimate(&ask));
+    assert_eq!(scene.grid.count_tokens(ask.arrival(&scene.grid)).await.unwrap(), estimate(&ask));
     assert_eq!(scene.grid.calls_under_way(), 0);
 }

@@ -37,7 +37,7 @@ async fn a_caller_that_leaves_after_content_is_settled_and_ends_the_call_upstrea
     for (caller, supplier) in PAIRS {
         let alpha = Supplier::frontier("alpha").speaking(supplier).with(|settings| settings.gap_ms = 400);
         let scene = Scene::new([alpha]);
-        let answered = scene.grid.call(Ask::new(caller, true).arrival()).await.unwrap();
+        let answered = scene.grid.call(Ask::new(caller, true).arrival(&scene.grid)).await.unwrap();
         let AnswerBody::Stream(mut relay) = answered.body else { panic!("a stream was asked for") };
         assert!(relay.next().await.is_some());
         sleep(Duration::from_secs(1)).await;

@@ -89,7 +89,7 @@ async fn one(scene: Arc<Scene>, log: Arc<Mutex<Log>>, number: usize, ask: Ask, s
     let began = Instant::now();
     // Explaining and calling happen without a pause between them, so both see the same breakers.
     if ask.tiers.is_none()
-        && let Ok(explained) = scene.grid.explain(ask.dialect, Some(ask.key.to_owned()), ask.body()).await
+        && let Ok(explained) = scene.grid.explain(ask.arrival(&scene.grid)).await
     {
         let ids = explained.plan.excluded().iter().map(|exclusion| exclusion.deployment.id.to_string()).collect();
         log.lock().unwrap().excluded.insert(number, ids);

@@ -152,7 +152,7 @@ impl Scene {
     /// Calls, and reads the answer to its end.
     pub(crate) async fn call(&self, ask: &Ask) -> Result<Told, Refusal> {
         let began = Instant::now();
-        let answered = self.grid.call(ask.arrival()).await?;
+        let answered = self.grid.call(ask.arrival(&self.grid)).await?;
         let mut raw = Vec::new();
         let streamed = match answered.body {
             AnswerBody::Whole(bytes) => {
@@ -204,7 +204,7 @@ fn generation(sims: &Arc<BTreeMap<String, Inside>>, specs: &[ProviderSpec]) -> G
     let key = |name: &str, text: &str, grants| Key { name: name.to_owned(), hash: hash_key(text), grants };
     let keyring = Keyring::new(vec![
         key("anywhere", KEY, Grants::default()),
-        key("local only", LOCAL_KEY, Grants { tiers: vec![Tier::Local] }),
+        key("local only", LOCAL_KEY, Grants { tiers: [Tier::Local].into_iter().collect() }),
     ]);
     let meters = Meters::of(&fleet);
     Generation { fleet, upstream, keyring, limits: Limits::default(), meters }
@@ -271,13 +271,13 @@ impl Ask {
         u64::try_from(self.body().len()).unwrap() / 64
     }
 
-    pub(crate) fn arrival(&self) -> Arrival {
+    pub(crate) fn arrival(&self, grid: &Grid) -> Arrival {
         Arrival {
             dialect: self.dialect,
-            credential: Some(self.key.to_owned()),
+            principal: grid.identify(Some(self.key)).unwrap(),
             body: KeptBody::Memory(self.body()),
             headers: Vec::new(),
-            tiers: self.tiers.clone(),
+            tiers: self.tiers.as_ref().map(|tiers| tiers.iter().copied().collect()),
             via: self.via.clone(),
         }
     }
