@@ -23,6 +23,7 @@ use commonwatt_core::Moment;
 use commonwatt_core::admission::CallId;
 use commonwatt_core::attempt::Limits;
 use commonwatt_core::fleet::Fleet;
+use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_upstream::Upstream;
 use tokio::sync::Semaphore;
 
@@ -129,5 +130,17 @@ impl Grid {
     #[must_use]
     pub fn now(&self) -> Moment {
         Moment { ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX) }
+    }
+
+    /// Adds this daemon to the path of a call, unless it is on it already.
+    pub(crate) fn next_via(&self, via: Option<&str>) -> Result<String, Refusal> {
+        match via {
+            None => Ok(self.via.clone()),
+            Some(path) if path.split(',').any(|hop| hop.trim() == self.via) => Err(Refusal::new(
+                RefusalKind::Loop,
+                "this call came back to the daemon that sent it: a provider's address points here",
+            )),
+            Some(path) => Ok(format!("{path}, {}", self.via)),
+        }
     }
 }

@@ -174,18 +174,6 @@ impl Grid {
         }
         outcome
     }
-
-    /// Adds this daemon to the path of a call, unless it is on it already.
-    fn next_via(&self, via: Option<&str>) -> Result<String, Refusal> {
-        match via {
-            None => Ok(self.via.clone()),
-            Some(path) if path.split(',').any(|hop| hop.trim() == self.via) => Err(Refusal::new(
-                RefusalKind::Loop,
-                "this call came back to the daemon that sent it: a provider's address points here",
-            )),
-            Some(path) => Ok(format!("{path}, {}", self.via)),
-        }
-    }
 }
 
 impl Underway {
