@@ -3,11 +3,13 @@
 mod prose;
 mod resume;
 mod schema;
+mod seal;
 
 use crate::asked::{Asked, Speaker, ToolChoice, Turn, conversation_digest};
-use crate::chance::{Chance, digest};
+use crate::chance::digest;
 use crate::fault::Part;
 use crate::settings::{AnswerSettings, CallSettings};
+pub(crate) use seal::{is_genuine, seal, signature};
 
 /// Characters in a simulated token.
 const TOKEN_CHARACTERS: usize = 4;
@@ -17,6 +19,8 @@ const TOKEN_CHARACTERS: usize = 4;
 pub(crate) struct Answer {
     /// What identifiers are made of.
     pub(crate) identity: u64,
+    /// What only this simulator can have made, for this model: encrypted reasoning, the signature of a thought.
+    pub(crate) seal: String,
     pub(crate) blocks: Vec<Block>,
     pub(crate) stop: Stop,
     pub(crate) usage: Usage,
@@ -46,6 +50,8 @@ pub(crate) enum Stop {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
     pub(crate) prompt: usize,
+    /// Tokens of the prompt that came from a cache.
+    pub(crate) cached: usize,
     /// Tokens of the answer, reasoning included.
     pub(crate) completion: usize,
     pub(crate) reasoning: usize,
@@ -96,15 +102,13 @@ impl Answer {
     }
 }
 
-/// The signature that this simulator puts under a thinking block: no other seed makes the same.
-pub(crate) fn signature(seed: u64, thinking: &str) -> String {
-    let key = digest([seed.to_le_bytes().as_slice(), b"thinking", thinking.as_bytes()]);
-    format!("{}==", Chance::new(key).name(94))
-}
-
-/// The answer to `asked`; none if the wished part cannot be had, because the request offers no tool to call.
+/// The answer to `asked`; none if the wished part cannot be had: the request offers no tool to call, or its dialect has
+/// no words for it.
 pub(crate) fn compose(asked: &Asked, settings: &AnswerSettings, seed: u64, wish: &Wish) -> Option<Answer> {
     let identity = conversation_digest(seed, &asked.model, &asked.turns);
+    if wish.part.is_some_and(|part| asked.lacks.contains(&part)) {
+        return None;
+    }
     let mut blocks = Vec::new();
     blocks.extend(reasoning(asked, settings, seed, wish));
     let calls = calls(asked, settings, identity, wish);
@@ -122,8 +126,10 @@ pub(crate) fn compose(asked: &Asked, settings: &AnswerSettings, seed: u64, wish:
         blocks.extend(calls);
         if blocks.iter().any(|b| b.part() == Part::ToolCall) { Stop::Calls } else { Stop::End }
     };
-    let usage = Usage { prompt: asked.prompt_tokens, ..Usage::default() };
-    let mut answer = Answer { identity, blocks, stop, usage };
+    let prompt = asked.prompt_tokens;
+    let usage = Usage { prompt, cached: settings.cached_tokens.min(prompt), ..Usage::default() };
+    let seal = seal(seed, &asked.model, identity);
+    let mut answer = Answer { identity, seal, blocks, stop, usage };
     stop_at_sequence(&mut answer, &asked.stop_sequences);
     stop_at_length(&mut answer, asked.max_tokens);
     answer.count();
@@ -131,6 +137,9 @@ pub(crate) fn compose(asked: &Asked, settings: &AnswerSettings, seed: u64, wish:
 }
 
 fn reasoning(asked: &Asked, settings: &AnswerSettings, seed: u64, wish: &Wish) -> Option<Block> {
+    if asked.lacks.contains(&Part::Reasoning) {
+        return None;
+    }
     let by_default = if asked.reasoning { 160 } else { 0 };
     let wished = if wish.part == Some(Part::Reasoning) { 160 } else { 0 };
     let characters = settings.reasoning_characters.unwrap_or(by_default).max(wished);
@@ -139,7 +148,7 @@ fn reasoning(asked: &Asked, settings: &AnswerSettings, seed: u64, wish: &Wish) -
         None if characters > 0 => prose::thoughts(conversation_digest(!seed, &asked.model, &asked.turns), characters),
         None => return None,
     };
-    let signature = signature(seed, &text);
+    let signature = signature(seed, &asked.model, &text);
     Some(Block::Reasoning { text, signature })
 }
 
@@ -159,6 +168,9 @@ fn text(asked: &Asked, settings: &AnswerSettings, seed: u64, wish: &Wish) -> Str
 }
 
 fn calls(asked: &Asked, settings: &AnswerSettings, identity: u64, wish: &Wish) -> Vec<Block> {
+    if asked.lacks.contains(&Part::ToolCall) {
+        return Vec::new();
+    }
     let block = |index: usize, call: &CallSettings| {
         let index = u64::try_from(index).unwrap_or(u64::MAX);
         let arguments = call.arguments.as_str().map_or_else(|| call.arguments.to_string(), str::to_owned);

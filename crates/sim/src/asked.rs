@@ -1,8 +1,10 @@
 //! What a call asks for, whatever dialect it came in.
 
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::chance::digest;
+use crate::fault::Part;
 
 /// A decoded request.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +25,27 @@ pub(crate) struct Asked {
     /// The JSON schema that the answer must follow; an empty object for any JSON object.
     pub(crate) schema: Option<Value>,
     pub(crate) prompt_tokens: usize,
+    /// Parts that the dialect has no words for.
+    pub(crate) lacks: &'static [Part],
+    /// Responses: reasoning is shown as a summary, not as it is.
+    pub(crate) summary: bool,
+    /// Responses: reasoning comes with its encrypted content.
+    pub(crate) encrypted: bool,
+    /// Responses: what the answer repeats of the request.
+    pub(crate) echo: Map<String, Value>,
+    /// Gemini: function calls have ids.
+    pub(crate) call_ids: bool,
+    /// Ollama: the window that the call was given.
+    pub(crate) window: Option<Window>,
+}
+
+/// The context window of a call to Ollama, which drops what does not fit without a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Window {
+    /// Its size in tokens: `options.num_ctx`, or the default.
+    pub num_ctx: usize,
+    /// Tokens at the front of the conversation that were dropped.
+    pub dropped_tokens: usize,
 }
 
 /// Who speaks in a turn.

@@ -4,7 +4,11 @@
 //! [`Frame`]s of a stream. Each frame says what it is, so that a fault can be placed without knowing the dialect.
 
 mod chat_completions;
+mod completions;
+mod gemini;
 mod messages;
+mod ollama;
+mod responses;
 
 use http::{HeaderName, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -13,7 +17,9 @@ use serde_json::Value;
 use crate::answer::Answer;
 use crate::asked::Asked;
 use crate::fault::Part;
+use crate::route::Address;
 use crate::settings::AnswerSettings;
+pub(crate) use ollama::show as ollama_show;
 
 /// A dialect that the simulator speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -23,6 +29,25 @@ pub enum Dialect {
     ChatCompletions,
     /// Anthropic Messages.
     Messages,
+    /// OpenAI Responses.
+    Responses,
+    /// Google Gemini, `generateContent`.
+    Gemini,
+    /// Ollama, `/api/chat`.
+    OllamaChat,
+    /// Ollama, `/api/generate`.
+    OllamaGenerate,
+    /// OpenAI's legacy Completions: text that goes on.
+    Completions,
+}
+
+/// How the parts of a stream are told from each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// Server-sent events, which end in an empty line.
+    Events,
+    /// One JSON object a line.
+    Lines,
 }
 
 /// One event of a stream (or the whole body of an answer that is not streamed).
@@ -35,10 +60,12 @@ pub(crate) struct Frame {
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
-    /// The role chunk, or `message_start`.
+    /// The role chunk, `message_start`, `response.created`.
     Preamble,
-    /// The begin or end of a block, a signature, a ping, a comment.
+    /// The begin or end of a block, a signature, a ping.
     Between,
+    /// A comment, which is no event.
+    Comment,
     /// Content: a piece of text, reasoning or arguments.
     Content { part: Part, characters: usize },
     /// The finish reason, the usage.
@@ -73,6 +100,8 @@ pub(crate) struct Rules<'a> {
     /// Which signatures are genuine.
     pub(crate) seed: u64,
     pub(crate) answer: &'a AnswerSettings,
+    /// What the path said.
+    pub(crate) address: Address<'a>,
 }
 
 /// An error that a provider answers with.
@@ -82,6 +111,8 @@ pub(crate) struct Denial {
     /// The dialect's usual words when none.
     pub(crate) message: Option<String>,
     pub(crate) code: Option<String>,
+    /// The field of the request that is to blame.
+    pub(crate) param: Option<String>,
     pub(crate) retry_after_s: Option<u64>,
 }
 
@@ -100,6 +131,11 @@ impl Denial {
         self
     }
 
+    pub(crate) fn with_param(mut self, param: &str) -> Self {
+        self.param = Some(param.to_owned());
+        self
+    }
+
     pub(crate) fn status_code(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
@@ -107,22 +143,68 @@ impl Denial {
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Self; 2] = [Self::ChatCompletions, Self::Messages];
+    pub const ALL: [Self; 7] = [
+        Self::ChatCompletions,
+        Self::Messages,
+        Self::Responses,
+        Self::Gemini,
+        Self::OllamaChat,
+        Self::OllamaGenerate,
+        Self::Completions,
+    ];
 
-    /// The path of this dialect that answers calls.
+    /// The path of this dialect that answers calls; in Gemini, where the path says it, for the model `sim` and without
+    /// streaming.
     #[must_use]
     pub fn path(self) -> &'static str {
         match self {
             Self::ChatCompletions => "/v1/chat/completions",
             Self::Messages => "/v1/messages",
+            Self::Responses => "/v1/responses",
+            Self::Gemini => "/v1beta/models/sim:generateContent",
+            Self::OllamaChat => "/api/chat",
+            Self::OllamaGenerate => "/api/generate",
+            Self::Completions => "/v1/completions",
+        }
+    }
+
+    /// Path and query of a call to `model`.
+    #[must_use]
+    pub fn target(self, model: &str, stream: bool) -> String {
+        match self {
+            Self::Gemini if stream => format!("/v1beta/models/{model}:streamGenerateContent?alt=sse"),
+            Self::Gemini => format!("/v1beta/models/{model}:generateContent"),
+            Self::ChatCompletions
+            | Self::Messages
+            | Self::Responses
+            | Self::OllamaChat
+            | Self::OllamaGenerate
+            | Self::Completions => self.path().to_owned(),
         }
     }
 
     /// What an SDK of this dialect expects its base URL to end in.
     pub(crate) fn base_path(self) -> &'static str {
         match self {
-            Self::ChatCompletions => "/v1",
-            Self::Messages => "",
+            Self::ChatCompletions | Self::Responses | Self::Completions => "/v1",
+            Self::Messages | Self::Gemini | Self::OllamaChat | Self::OllamaGenerate => "",
+        }
+    }
+
+    pub(crate) fn framing(self) -> Framing {
+        match self {
+            Self::OllamaChat | Self::OllamaGenerate => Framing::Lines,
+            Self::ChatCompletions | Self::Messages | Self::Responses | Self::Gemini | Self::Completions => {
+                Framing::Events
+            }
+        }
+    }
+
+    /// Whether a stream has a tool call in one piece, so that it cannot be cut within.
+    pub(crate) fn calls_come_whole(self) -> bool {
+        match self {
+            Self::Gemini | Self::OllamaChat | Self::OllamaGenerate => true,
+            Self::ChatCompletions | Self::Messages | Self::Responses | Self::Completions => false,
         }
     }
 
@@ -130,12 +212,23 @@ impl Dialect {
         match self {
             Self::ChatCompletions => chat_completions::decode(body, rules),
             Self::Messages => messages::decode(body, rules),
+            Self::Responses => responses::decode(body, rules),
+            Self::Gemini => gemini::decode(body, rules),
+            Self::OllamaChat => ollama::decode_chat(body, rules),
+            Self::OllamaGenerate => ollama::decode_generate(body, rules),
+            Self::Completions => completions::decode(body),
         }
     }
 
-    /// The tokens of a request to `/v1/messages/count_tokens`.
-    pub(crate) fn count_tokens(body: &[u8], rules: Rules<'_>) -> Result<usize, Denial> {
-        messages::count_tokens(body, rules)
+    /// What is said of the tokens of a prompt, where the dialect has words for it.
+    pub(crate) fn count_tokens(self, body: &[u8], rules: Rules<'_>) -> Result<Value, Denial> {
+        match self {
+            Self::Messages => messages::count_tokens(body, rules),
+            Self::Gemini => gemini::count_tokens(body, rules),
+            Self::ChatCompletions | Self::Responses | Self::OllamaChat | Self::OllamaGenerate | Self::Completions => {
+                Err(Denial::usual(404))
+            }
+        }
     }
 
     /// The body of an answer that is not streamed.
@@ -143,6 +236,11 @@ impl Dialect {
         let body = match self {
             Self::ChatCompletions => chat_completions::whole(rendering),
             Self::Messages => messages::whole(rendering),
+            Self::Responses => responses::whole(rendering),
+            Self::Gemini => gemini::whole(rendering),
+            Self::OllamaChat => ollama::Voice::Chat.whole(rendering),
+            Self::OllamaGenerate => ollama::Voice::Generate.whole(rendering),
+            Self::Completions => completions::whole(rendering),
         };
         Frame { mark: Mark::Whole, bytes: body.to_string().into_bytes() }
     }
@@ -152,48 +250,143 @@ impl Dialect {
         match self {
             Self::ChatCompletions => chat_completions::frames(rendering, pieces),
             Self::Messages => messages::frames(rendering, pieces),
+            Self::Responses => responses::frames(rendering, pieces),
+            Self::Gemini => gemini::frames(rendering, pieces),
+            Self::OllamaChat => ollama::Voice::Chat.frames(rendering, pieces),
+            Self::OllamaGenerate => ollama::Voice::Generate.frames(rendering, pieces),
+            Self::Completions => completions::frames(rendering, pieces),
         }
     }
 
-    /// The last event of every stream.
-    pub(crate) fn terminator(self) -> Frame {
+    /// The event that says nothing but that the stream is over, after `before` other events; none where there is none.
+    pub(crate) fn terminator(self, rendering: Rendering<'_>, before: usize) -> Option<Frame> {
         match self {
-            Self::ChatCompletions => chat_completions::terminator(),
-            Self::Messages => messages::terminator(),
+            Self::ChatCompletions | Self::Completions => Some(chat_completions::terminator()),
+            Self::Messages => Some(messages::terminator()),
+            Self::Responses => Some(responses::terminator(rendering, before)),
+            Self::Gemini => None,
+            Self::OllamaChat => Some(ollama::Voice::Chat.terminator(rendering)),
+            Self::OllamaGenerate => Some(ollama::Voice::Generate.terminator(rendering)),
         }
     }
 
     /// The body of an error.
     pub(crate) fn error_body(self, denial: &Denial) -> Vec<u8> {
-        let body = match self {
-            Self::ChatCompletions => chat_completions::error(denial),
-            Self::Messages => messages::error(denial),
-        };
-        body.to_string().into_bytes()
+        self.error(denial).to_string().into_bytes()
     }
 
-    /// An error event within a stream.
-    pub(crate) fn error_frame(self, denial: &Denial) -> Frame {
+    /// An error event within a stream, after `before` other events.
+    pub(crate) fn error_frame(self, denial: &Denial, before: usize) -> Frame {
         let bytes = match self {
-            Self::ChatCompletions => data_line(&chat_completions::error(denial)),
-            Self::Messages => event(&messages::error(denial)),
+            Self::ChatCompletions | Self::Completions => data_line(&self.error(denial)),
+            Self::Messages => event(&self.error(denial)),
+            Self::Responses => event(&responses::error_event(denial, before)),
+            Self::Gemini => gemini::data_line(&self.error(denial)),
+            Self::OllamaChat | Self::OllamaGenerate => json_line(&self.error(denial)),
         };
         Frame { mark: Mark::Between, bytes }
+    }
+
+    /// The event of an answer that failed, after `before` other events: an error event, where there is no other.
+    pub(crate) fn failed_frame(self, rendering: Rendering<'_>, denial: &Denial, before: usize) -> Frame {
+        match self {
+            Self::Responses => responses::failed(rendering, denial, before),
+            Self::ChatCompletions
+            | Self::Messages
+            | Self::Gemini
+            | Self::OllamaChat
+            | Self::OllamaGenerate
+            | Self::Completions => self.error_frame(denial, before),
+        }
+    }
+
+    /// The refusal of a call to a model that is not there.
+    pub(crate) fn unknown_model(self, model: &str) -> Denial {
+        let message = match self {
+            Self::ChatCompletions | Self::Messages | Self::Responses | Self::Completions => {
+                format!("The model `{model}` does not exist or you do not have access to it.")
+            }
+            Self::Gemini => format!(
+                "models/{model} is not found for API version v1beta, or is not supported for generateContent. Call ListModels to see the list of available models and their supported methods."
+            ),
+            Self::OllamaChat | Self::OllamaGenerate => format!("model '{model}' not found"),
+        };
+        Denial::new(404, message).with_code("model_not_found")
+    }
+
+    /// The refusal of a key, which may be `missing` altogether.
+    pub(crate) fn wrong_key(self, missing: bool) -> Denial {
+        match self {
+            Self::Gemini => gemini::wrong_key(missing),
+            Self::ChatCompletions
+            | Self::Messages
+            | Self::Responses
+            | Self::OllamaChat
+            | Self::OllamaGenerate
+            | Self::Completions => Denial::usual(401),
+        }
     }
 
     /// The list of models.
     pub(crate) fn models(self, models: &[String]) -> Value {
         match self {
-            Self::ChatCompletions => chat_completions::models(models),
+            Self::ChatCompletions | Self::Responses | Self::Completions => chat_completions::models(models),
             Self::Messages => messages::models(models),
+            Self::Gemini => gemini::models(models),
+            Self::OllamaChat | Self::OllamaGenerate => ollama::tags(models),
         }
     }
 
-    /// The header that carries the provider's id of the call.
-    pub(crate) fn request_id_header(self) -> HeaderName {
+    /// The header that carries the provider's id of the call, where it sends one.
+    pub(crate) fn request_id_header(self) -> Option<HeaderName> {
         match self {
-            Self::ChatCompletions => HeaderName::from_static("x-request-id"),
-            Self::Messages => HeaderName::from_static("request-id"),
+            Self::ChatCompletions | Self::Responses | Self::Completions => {
+                Some(HeaderName::from_static("x-request-id"))
+            }
+            Self::Messages => Some(HeaderName::from_static("request-id")),
+            Self::Gemini | Self::OllamaChat | Self::OllamaGenerate => None,
+        }
+    }
+
+    fn error(self, denial: &Denial) -> Value {
+        match self {
+            Self::ChatCompletions | Self::Responses | Self::Completions => chat_completions::error(denial),
+            Self::Messages => messages::error(denial),
+            Self::Gemini => gemini::error(denial),
+            Self::OllamaChat | Self::OllamaGenerate => ollama::error(denial),
+        }
+    }
+}
+
+impl Framing {
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Self::Events => "text/event-stream; charset=utf-8",
+            Self::Lines => "application/x-ndjson",
+        }
+    }
+
+    /// What ends an event.
+    pub(crate) fn end(self) -> &'static str {
+        match self {
+            Self::Events => "\n\n",
+            Self::Lines => "\n",
+        }
+    }
+
+    /// Whether the last event is complete.
+    pub(crate) fn is_ended(self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Events => bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n"),
+            Self::Lines => bytes.ends_with(b"\n"),
+        }
+    }
+
+    /// What keeps a connection alive without saying anything.
+    pub(crate) fn comment(self) -> Option<&'static [u8]> {
+        match self {
+            Self::Events => Some(b": keep-alive\n\n"),
+            Self::Lines => None,
         }
     }
 }
@@ -215,6 +408,32 @@ fn event(data: &Value) -> Vec<u8> {
     format!("event: {name}\ndata: {data}\n\n").into_bytes()
 }
 
+/// One JSON object on its line, as Ollama writes.
+fn json_line(data: &Value) -> Vec<u8> {
+    format!("{data}\n").into_bytes()
+}
+
+/// A tool call's arguments as an object; what is no JSON can only be shown as it is in a stream.
+fn arguments_object(arguments: &str) -> Value {
+    serde_json::from_str(arguments).unwrap_or_else(|_| serde_json::json!({ "raw": arguments }))
+}
+
+/// The body of a request to one of OpenAI's dialects.
+fn openai_object(body: &[u8]) -> Result<Value, Denial> {
+    let request: Value = serde_json::from_slice(body)
+        .map_err(|error| Denial::new(400, format!("We could not parse the JSON body of your request: {error}")))?;
+    if field(&request, "model").as_str().is_none_or(str::is_empty) {
+        return Err(Denial::new(400, "you must provide a model parameter"));
+    }
+    Ok(request)
+}
+
+fn set(value: &mut Value, name: &str, field: Value) {
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert(name.to_owned(), field);
+    }
+}
+
 /// The text of a message's content: a string, or a list of parts, of which those that are not text appear as JSON.
 fn text_of(content: &Value) -> String {
     let part = |part: &Value| match part.get("text").and_then(Value::as_str) {
@@ -229,19 +448,19 @@ fn text_of(content: &Value) -> String {
     }
 }
 
-fn field<'a>(value: &'a Value, name: &str) -> &'a Value {
+pub(crate) fn field<'a>(value: &'a Value, name: &str) -> &'a Value {
     value.get(name).unwrap_or(&Value::Null)
 }
 
-fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+pub(crate) fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
     field(value, name).as_array().map_or(&[], Vec::as_slice)
 }
 
-fn words(value: &Value, name: &str) -> String {
+pub(crate) fn words(value: &Value, name: &str) -> String {
     field(value, name).as_str().unwrap_or_default().to_owned()
 }
 
-fn count(value: &Value, name: &str) -> Option<usize> {
+pub(crate) fn count(value: &Value, name: &str) -> Option<usize> {
     field(value, name).as_u64().and_then(|n| usize::try_from(n).ok())
 }
 

@@ -27,7 +27,8 @@ pub enum Fault {
         /// The message of the error; by default what the provider of that dialect says.
         #[serde(default)]
         message: Option<String>,
-        /// The `code` of the error (Chat Completions only), such as `context_length_exceeded`.
+        /// The `code` of the error in OpenAI's dialects, such as `context_length_exceeded`; in Gemini, the `reason` in
+        /// its details.
         #[serde(default)]
         code: Option<String>,
     },
@@ -50,7 +51,7 @@ pub enum Fault {
         /// leaves.
         #[serde(default)]
         stall_ms: Option<u64>,
-        /// For [`Ending::Error`]: the status that the error event speaks of (default 529).
+        /// For [`Ending::Error`] and [`Ending::Failed`]: the status that the event speaks of (default 529).
         #[serde(default)]
         status: Option<u16>,
     },
@@ -103,7 +104,7 @@ pub enum Fault {
     },
     /// Lines of a stream end in CR LF.
     Crlf {},
-    /// Comments between the events of a stream, and during its waits and stalls.
+    /// Comments between the events of a stream, and during its waits and stalls. Lines of JSON (Ollama) have none.
     Heartbeat {
         /// A comment before every so many content chunks; 0 for none (default 1).
         #[serde(default = "one")]
@@ -120,13 +121,15 @@ pub enum Fault {
         #[serde(default)]
         missing: usize,
     },
-    /// The provider's content filter stops the answer: `content_filter`, or stop reason `refusal`.
+    /// The provider's content filter stops the answer: `content_filter`, stop reason `refusal`, `SAFETY`; Gemini blocks
+    /// the prompt itself when nothing came before it. Ollama has no filter: it just stops.
     Filter {
         /// Content chunks that came before it (default 3).
         #[serde(default = "three")]
         after: usize,
     },
-    /// The model declines to answer: a `refusal` in Chat Completions, stop reason `refusal` in Messages.
+    /// The model declines to answer: a `refusal` in Chat Completions and Responses, stop reason `refusal` in Messages,
+    /// plain text elsewhere.
     Refusal {
         /// What it says.
         #[serde(default = "declined")]
@@ -152,14 +155,26 @@ pub enum Ending {
     Malformed,
     /// Random bytes, then a clean end.
     Garbage,
-    /// The terminator (`[DONE]`, `message_stop`) at once: no finish reason, no usage.
+    /// The terminator (`[DONE]`, `message_stop`) at once: no finish reason, no usage. In Responses, an empty
+    /// `response.completed`; in Ollama, `"done":true` and no reason; Gemini has no terminator, so a clean end.
     Done,
+    /// In Responses, `response.failed` and a clean end; elsewhere the same as [`Ending::Error`].
+    Failed,
 }
 
 impl Ending {
     /// Every ending, in the order of the documentation.
-    pub const ALL: [Self; 8] =
-        [Self::Reset, Self::Close, Self::Eof, Self::Stall, Self::Error, Self::Malformed, Self::Garbage, Self::Done];
+    pub const ALL: [Self; 9] = [
+        Self::Reset,
+        Self::Close,
+        Self::Eof,
+        Self::Stall,
+        Self::Error,
+        Self::Malformed,
+        Self::Garbage,
+        Self::Done,
+        Self::Failed,
+    ];
 }
 
 /// A part of an answer.
@@ -189,7 +204,8 @@ pub enum Place {
     /// After the headers, before any byte of the body.
     #[default]
     Headers,
-    /// After the role chunk or `message_start`.
+    /// After the role chunk, `message_start`, or `response.in_progress`; where a dialect has none, before the first
+    /// content.
     Preamble,
     /// After so many content chunks.
     Chunks(usize),
@@ -199,7 +215,8 @@ pub enum Place {
     Wire(usize),
     /// After the last content chunk, before the finish reason.
     Content,
-    /// After finish reason and usage, before the terminator.
+    /// After finish reason and usage, before the terminator. In Responses, Gemini and Ollama the last event is both:
+    /// after it.
     Finish,
 }
 

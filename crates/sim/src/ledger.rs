@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use crate::asked::Window;
 use crate::fault::Fault;
 
 /// Requests that are remembered.
@@ -29,6 +30,8 @@ pub struct Received {
     pub body: Bytes,
     /// What went wrong with it, by plan.
     pub faults: Vec<Fault>,
+    /// Ollama: the context window that the call was given.
+    pub window: Option<Window>,
     /// The status it was answered with; none when nothing was sent.
     pub status: Option<u16>,
     /// What became of it.
@@ -53,6 +56,13 @@ pub enum Outcome {
     Broken,
     /// The client left before the end.
     ClientLeft,
+}
+
+/// What is to be done for a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Planned {
+    pub(crate) status: Option<u16>,
+    pub(crate) window: Option<Window>,
 }
 
 /// How a request ended.
@@ -86,10 +96,11 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn set_plan(&mut self, number: u64, faults: &[Fault], status: Option<u16>) {
+    pub(crate) fn set_plan(&mut self, number: u64, faults: &[Fault], planned: Planned) {
         if let Some(received) = self.get_mut(number) {
             received.faults = faults.to_vec();
-            received.status = status;
+            received.status = planned.status;
+            received.window = planned.window;
         }
     }
 
@@ -140,6 +151,7 @@ mod tests {
             headers: Vec::new(),
             body: Bytes::new(),
             faults: Vec::new(),
+            window: None,
             status: None,
             outcome: Outcome::Playing,
             chunks_sent: 0,
@@ -152,8 +164,9 @@ mod tests {
     fn only_the_last_thousand_requests_are_remembered() {
         let mut ledger = Ledger::default();
         (1..=1500).for_each(|number| ledger.push(received(number)));
-        ledger.set_plan(500, &[], Some(200));
-        ledger.set_plan(501, &[], Some(200));
+        let planned = Planned { status: Some(200), window: None };
+        ledger.set_plan(500, &[], planned);
+        ledger.set_plan(501, &[], planned);
         let all = ledger.all();
         assert_eq!((all.len(), all[0].number, all[0].status), (1000, 501, Some(200)));
     }

@@ -22,9 +22,17 @@
 //! # }
 //! ```
 //!
-//! `POST /v1/chat/completions`, `POST /v1/messages`, `POST /v1/messages/count_tokens` and `GET /v1/models` are the
-//! provider. On the same port, `GET /sim/requests` shows what was received and what became of it, `POST /sim/script`
-//! replaces the script, `POST /sim/reset` forgets.
+//! The provider speaks, on one port:
+//!
+//! | of | calls for an answer | besides |
+//! |---|---|---|
+//! | OpenAI | `POST /v1/chat/completions`, `/v1/responses`, `/v1/completions` | `GET /v1/models`, `POST /v1/embeddings`, `/v1/rerank` |
+//! | Anthropic | `POST /v1/messages` | `POST /v1/messages/count_tokens`, `GET /v1/models` with `anthropic-version` |
+//! | Google | `POST /v1beta/models/{model}:generateContent`, `:streamGenerateContent?alt=sse` | `:countTokens`, `GET /v1beta/models` |
+//! | Ollama | `POST /api/chat`, `/api/generate` | `GET /api/tags`, `/api/version`, `POST /api/show`, `/api/embed` |
+//!
+//! On the same port, `GET /sim/requests` shows what was received and what became of it, `POST /sim/script` replaces the
+//! script, `POST /sim/reset` forgets.
 //!
 //! # A script
 //!
@@ -57,6 +65,14 @@
 //! of the user, `[[sim: reset after=12bytes part=tool_call; crlf]]`. A header goes before a directive, a directive
 //! before the script, the script before `error_rate` and `chaos_rate`.
 //!
+//! # Traps
+//!
+//! What real providers refuse in a conversation is refused here: reasoning that this simulator did not make for this
+//! model (`answer check_signatures=false` trusts it), function calls without signature when asked to be as strict as
+//! Gemini 3 (`answer gemini_3=true`), calls without results, arguments of the wrong type. What they do without a word
+//! is done here too: Ollama drops the front of a prompt that is longer than its window (`answer num_ctx=512`), and
+//! [`Received::window`] tells. Nothing is stored: Responses has no `previous_response_id`.
+//!
 //! # Inside the process
 //!
 //! [`Sim::inside`] is the same provider behind pipes: [`Inside::connect`] gives one end, the other is served. Nothing
@@ -78,14 +94,17 @@ mod ledger;
 mod peek;
 mod performance;
 mod quota;
+mod route;
 mod script;
 mod server;
 mod settings;
+mod vectors;
 
+pub use asked::Window;
 pub use dialect::Dialect;
 pub use fault::{Ending, Fault, FaultError, Part, Place};
 pub use ledger::{Outcome, Received};
-pub use performance::{Action, Cue, Performance, perform};
+pub use performance::{Action, Cue, Performance, perform, perform_at};
 pub use script::{Script, Step};
 pub use server::{Controls, Inside, Running, Sim, SimError};
 pub use settings::{AnswerSettings, CallSettings, Prefill, Settings, SettingsError, Style};

@@ -8,11 +8,11 @@
 pub(crate) struct Peek<'a> {
     /// `model`, where it is a string without escapes.
     pub(crate) model: Option<&'a str>,
-    /// `stream` is `true`.
-    pub(crate) stream: bool,
+    /// `stream`, where it is said: most dialects take silence for `false`, Ollama for `true`.
+    pub(crate) stream: Option<bool>,
     /// `stream_options` holds `"include_usage": true`.
     pub(crate) include_usage: bool,
-    /// Bytes of JSON in `messages`, `system` and `tools`.
+    /// Bytes of JSON in what is put before the model: messages, instructions, tools.
     pub(crate) prompt_bytes: usize,
 }
 
@@ -54,12 +54,20 @@ fn note<'a>(peek: &mut Peek<'a>, key: &[u8], value: &'a [u8]) {
             let inner = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\""));
             peek.model = inner.filter(|v| !v.contains(&b'\\')).and_then(|v| str::from_utf8(v).ok());
         }
-        b"stream" => peek.stream = value == b"true",
+        b"stream" => peek.stream = Some(value == b"true"),
         b"stream_options" => {
             let options = serde_json::from_slice::<serde_json::Value>(value).unwrap_or_default();
             peek.include_usage = options.get("include_usage").and_then(serde_json::Value::as_bool) == Some(true);
         }
-        b"messages" | b"system" | b"tools" => peek.prompt_bytes += value.len(),
+        b"messages"
+        | b"system"
+        | b"tools"
+        | b"input"
+        | b"instructions"
+        | b"contents"
+        | b"systemInstruction"
+        | b"system_instruction"
+        | b"prompt" => peek.prompt_bytes += value.len(),
         _ => {}
     }
 }
@@ -155,7 +163,7 @@ mod tests {
             "stream":true,"stream_options":{"include_usage":true},"temperature":-0.5e1,"x":null}"#;
         let peek = peek(body).unwrap();
         assert_eq!(peek.model, Some("m-1"));
-        assert!(peek.stream && peek.include_usage);
+        assert!(peek.stream == Some(true) && peek.include_usage);
         assert_eq!(peek.prompt_bytes, r#"[{"role":"user","content":"say \"stream\": true, \\"}]"#.len());
     }
 

@@ -18,10 +18,11 @@ use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::answer::{Stop, Wish, compose};
-use crate::asked::Asked;
+use crate::asked::{Asked, Window};
 use crate::chance::{Chance, digest};
 use crate::dialect::{Denial, Dialect, Rendering, Rules};
 use crate::fault::{Ending, Fault, Part, Place};
+use crate::route::{Address, Route};
 use crate::settings::{AnswerSettings, Settings};
 
 /// One thing that is done on the connection.
@@ -52,6 +53,7 @@ pub enum Action {
 pub struct Performance {
     actions: Arc<[Action]>,
     tokens: u64,
+    window: Option<Window>,
 }
 
 /// Everything that a performance depends on.
@@ -81,7 +83,7 @@ struct Cut {
 
 impl Performance {
     pub(crate) fn new(actions: Vec<Action>) -> Self {
-        Self { actions: actions.into(), tokens: 0 }
+        Self { actions: actions.into(), tokens: 0, window: None }
     }
 
     /// The actions, in order.
@@ -111,25 +113,41 @@ impl Performance {
         self.tokens
     }
 
+    /// Ollama: the context window that the call was given; none elsewhere, and none if the call was refused.
+    #[must_use]
+    pub fn window(&self) -> Option<Window> {
+        self.window
+    }
+
     pub(crate) fn shared(&self) -> Arc<[Action]> {
         Arc::clone(&self.actions)
     }
 }
 
 /// What is done for the call in `cue`.
+///
+/// What Gemini says in the path is not in a cue: it is performed for the model in the body, and without streaming. See
+/// [`perform_at`].
 #[must_use]
 pub fn perform(cue: &Cue<'_>) -> Performance {
-    perform_with(cue, &cue.settings.answer)
+    perform_with(cue, &cue.settings.answer, Address::default())
+}
+
+/// What is done for the call in `cue` when it is made to that path and query, such as those of [`Dialect::target`].
+#[must_use]
+pub fn perform_at(cue: &Cue<'_>, target: &str) -> Performance {
+    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+    perform_with(cue, &cue.settings.answer, Route::of(path, query, false).address)
 }
 
 /// What is done for the call in `cue` when the model answers as in `answer`.
-pub(crate) fn perform_with(cue: &Cue<'_>, answer: &AnswerSettings) -> Performance {
+pub(crate) fn perform_with(cue: &Cue<'_>, answer: &AnswerSettings, address: Address<'_>) -> Performance {
     let mut chance = chance(cue);
     if let Some(instead) = cue.faults.iter().find_map(|fault| instead(cue, fault)) {
         return Performance::new(wire::shaped(instead, cue.faults, &mut chance));
     }
-    let rules = Rules { seed: cue.settings.seed, answer };
-    let asked = cue.dialect.decode(cue.body, rules).and_then(|asked| known_model(asked, cue.settings));
+    let rules = Rules { seed: cue.settings.seed, answer, address };
+    let asked = cue.dialect.decode(cue.body, rules).and_then(|asked| known_model(cue.dialect, asked, cue.settings));
     asked
         .and_then(|asked| answered(cue, answer, &asked, &mut chance))
         .unwrap_or_else(|denial| denied(cue.dialect, &denial))
@@ -156,18 +174,22 @@ fn chance(cue: &Cue<'_>) -> Chance {
     Chance::new(digest([seed.as_slice(), b"performance", &call]))
 }
 
-fn known_model(asked: Asked, settings: &Settings) -> Result<Asked, Denial> {
+fn known_model(dialect: Dialect, asked: Asked, settings: &Settings) -> Result<Asked, Denial> {
     if settings.models.is_empty() || settings.models.contains(&asked.model) {
         return Ok(asked);
     }
-    let message = format!("The model `{}` does not exist or you do not have access to it.", asked.model);
-    Err(Denial::new(404, message).with_code("model_not_found"))
+    Err(dialect.unknown_model(&asked.model))
 }
 
 fn answered(cue: &Cue<'_>, answer: &AnswerSettings, asked: &Asked, chance: &mut Chance) -> Result<Performance, Denial> {
     let settings = cue.settings;
     let mut answer = compose(asked, answer, settings.seed, &wish(cue.faults)).ok_or_else(|| {
-        Denial::new(500, "the script cuts in a tool call, but this request offers no tools: give the step `calls`")
+        let message = if wish(cue.faults).part.is_some_and(|part| asked.lacks.contains(&part)) {
+            "the script cuts in a part that this dialect does not have: leave `part` out"
+        } else {
+            "the script cuts in a tool call, but this request offers no tools: give the step `calls`"
+        };
+        Denial::new(500, message)
     })?;
     if let Some(chunks) = cue.faults.iter().find_map(filtered_after) {
         pieces::keep(&mut answer, settings.chunk_characters, chunks);
@@ -177,13 +199,16 @@ fn answered(cue: &Cue<'_>, answer: &AnswerSettings, asked: &Asked, chance: &mut 
     let with_usage = !cue.faults.contains(&Fault::MissingUsage {});
     let rendering = Rendering { asked, answer: &answer, with_usage };
     let boundary = cue.faults.iter().find_map(boundary);
-    let (pieces, whole_pieces) = pieces::pieces(&answer, settings.chunk_characters, boundary);
+    let division =
+        pieces::Division { characters: settings.chunk_characters, whole_calls: cue.dialect.calls_come_whole() };
+    let (pieces, whole_pieces) = pieces::pieces(&answer, division, boundary);
     let timing = beats::Timing::new(settings, chance);
     let actions = if asked.stream {
         let frames = cue.dialect.frames(rendering, &pieces);
-        let beats = beats::stream(frames, timing, cue.faults);
+        let beats = beats::stream(frames, timing, cue);
+        let scene = beats::Scene { cue, rendering, whole_pieces };
         with_head(
-            beats::played(beats, cue, whole_pieces, chance),
+            beats::played(beats, scene, chance),
             Duration::from_millis(settings.headers_ms),
             stream_headers(cue.dialect, answer.identity),
         )
@@ -194,7 +219,8 @@ fn answered(cue: &Cue<'_>, answer: &AnswerSettings, asked: &Asked, chance: &mut 
     };
     let tokens = answer.usage.prompt.saturating_add(answer.usage.completion);
     let actions = wire::shaped(actions, cue.faults, chance);
-    Ok(Performance { actions: actions.into(), tokens: u64::try_from(tokens).unwrap_or(u64::MAX) })
+    let tokens = u64::try_from(tokens).unwrap_or(u64::MAX);
+    Ok(Performance { actions: actions.into(), tokens, window: asked.window })
 }
 
 /// What the faults want of the answer.
@@ -272,7 +298,7 @@ fn whole_answer(cue: &Cue<'_>, mut body: Vec<u8>, wait: Duration, identity: u64,
         Ending::Eof | Ending::Done => {
             headers.remove(CONTENT_LENGTH);
         }
-        Ending::Error => {
+        Ending::Error | Ending::Failed => {
             return refusal_with_status(cue.dialect, &Denial::usual(status.unwrap_or(529)), StatusCode::OK);
         }
         Ending::Garbage => {
@@ -300,8 +326,12 @@ fn instead(cue: &Cue<'_>, fault: &Fault) -> Option<Vec<Action>> {
     let dialect = cue.dialect;
     let actions = match fault {
         Fault::Status { status, retry_after_s, message, code } => {
-            let denial =
-                Denial { status: *status, message: message.clone(), code: code.clone(), retry_after_s: *retry_after_s };
+            let denial = Denial {
+                message: message.clone(),
+                code: code.clone(),
+                retry_after_s: *retry_after_s,
+                ..Denial::usual(*status)
+            };
             refusal(dialect, &denial)
         }
         Fault::Flapping { status, period } => {
@@ -361,13 +391,13 @@ fn json_headers(dialect: Dialect, identity: u64) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(4);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let id = format!("req_{}", Chance::new(identity).name(24));
-    headers.extend(HeaderValue::from_str(&id).ok().map(|id| (dialect.request_id_header(), id)));
+    headers.extend(dialect.request_id_header().zip(HeaderValue::from_str(&id).ok()));
     headers
 }
 
 fn stream_headers(dialect: Dialect, identity: u64) -> HeaderMap {
     let mut headers = json_headers(dialect, identity);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(dialect.framing().content_type()));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers
 }

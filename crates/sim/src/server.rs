@@ -23,19 +23,23 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::dialect::{Denial, Dialect, Rules};
+use crate::dialect::{Denial, Dialect, ollama_show};
 use crate::fault::FaultError;
 use crate::ledger::Received;
 use crate::peek::peek;
 use crate::performance::{Cue, Performance, denied, perform_plain};
+use crate::route::{Errand, Route};
 use crate::script::Script;
 use crate::settings::{Settings, SettingsError};
+use crate::vectors;
 use line::{Line, Orders, Stream};
 use play::{Playing, play};
 use stage::{Entry, Plan, Question, Stage};
 
 /// Connections at a time; more wait in the backlog of the port, or unanswered at their end of the pipe.
 const MOST_CONNECTIONS: usize = 4096;
+/// The release of Ollama that this claims to be.
+const OLLAMA_VERSION: &str = "0.12.6";
 /// Bytes that a pipe holds in each direction: like a socket, it makes a writer wait for its reader.
 const PIPE_BYTES: usize = 64 << 10;
 
@@ -247,7 +251,7 @@ async fn respond(stage: Arc<Stage>, orders: Arc<Orders>, request: Request<Incomi
         return admin_response(admin::answer(&stage, &head.method, head.uri.path(), &body));
     }
     let entry = stage.arrived(&head);
-    let dialect = spoken(&head);
+    let dialect = spoken(&head).dialect;
     let (performance, extra) = match Limited::new(body, limit).collect().await {
         Ok(body) => {
             let body = body.to_bytes();
@@ -266,23 +270,25 @@ async fn respond(stage: Arc<Stage>, orders: Arc<Orders>, request: Request<Incomi
 
 /// Decides what is done for a request, and which headers are added.
 fn rehearse(stage: &Stage, entry: &Entry, head: &request::Parts, body: &[u8]) -> (Performance, HeaderMap) {
-    let dialect = spoken(head);
-    let path = head.uri.path();
-    let is_call =
-        matches!(path, "/v1/chat/completions" | "/chat/completions" | "/v1/messages") && head.method == Method::POST;
-    let peeked = if is_call { peek(body) } else { None };
+    let route = spoken(head);
+    let dialect = route.dialect;
+    let is_call = route.errand == Some(Errand::Answer) && head.method == Method::POST;
+    let mut peeked = if is_call { peek(body) } else { None };
+    if let (Some(peeked), Some(model)) = (&mut peeked, route.address.model) {
+        (peeked.model, peeked.stream) = (Some(model), Some(route.address.stream));
+    }
     let prompt_tokens = peeked.map_or(0, |peek| u64::try_from(peek.prompt_tokens()).unwrap_or(u64::MAX));
-    let checked = check_door(&stage.settings, head, dialect);
+    let checked = check_door(&stage.settings, head, &route);
     if let Err(denial) = checked.and_then(|()| if is_call { stage.admit(prompt_tokens) } else { Ok(()) }) {
         let performance = denied(dialect, &denial);
         entry.plan(&[], &performance);
         return (performance, door_headers(stage, dialect, denial.status));
     }
-    let question = Question { head, body, call: is_call.then_some(dialect), peek: peeked.unwrap_or_default() };
+    let question = Question { head, body, route, peek: peeked.unwrap_or_default() };
     let (performance, faults) = match stage.plan(&question) {
         Err(error) => (Stage::misunderstood(dialect, &error), Vec::new()),
-        Ok(plan) if is_call => (stage.perform(dialect, &question, &plan), plan.faults),
-        Ok(plan) => (plain(stage, head, body, &plan), plan.faults),
+        Ok(plan) if is_call => (stage.perform(&question, &plan), plan.faults),
+        Ok(plan) => (plain(stage, &question, &plan), plan.faults),
     };
     stage.charge(performance.tokens().saturating_sub(prompt_tokens));
     entry.plan(&faults, &performance);
@@ -291,27 +297,34 @@ fn rehearse(stage: &Stage, entry: &Entry, head: &request::Parts, body: &[u8]) ->
 }
 
 /// What every request must satisfy: the key, the version, a path that exists.
-fn check_door(settings: &Settings, head: &request::Parts, dialect: Dialect) -> Result<(), Denial> {
-    let method = match head.uri.path() {
-        "/v1/chat/completions" | "/chat/completions" | "/v1/messages" | "/v1/messages/count_tokens" => Method::POST,
-        "/v1/models" | "/models" => Method::GET,
-        path => {
-            let message = format!("Unknown request URL: {} {path}. Please check the URL for typos.", head.method);
-            return Err(Denial::new(404, message).with_code("unknown_url"));
-        }
+fn check_door(settings: &Settings, head: &request::Parts, route: &Route<'_>) -> Result<(), Denial> {
+    let path = head.uri.path();
+    let Some(errand) = route.errand else {
+        let message = format!("Unknown request URL: {} {path}. Please check the URL for typos.", head.method);
+        return Err(Denial::new(404, message).with_code("unknown_url"));
     };
+    let method = errand.method();
     if head.method != method {
-        let message = format!("Method Not Allowed: use {method} for {}", head.uri.path());
+        let message = format!("Method Not Allowed: use {method} for {path}");
         return Err(Denial::new(405, message).with_code("method_not_supported"));
     }
     let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(key) = &settings.api_key {
         let bearer = header("authorization").and_then(|value| value.strip_prefix("Bearer "));
-        if ![bearer, header("x-api-key")].contains(&Some(key)) {
-            return Err(Denial::usual(401));
+        let keys = match route.dialect {
+            Dialect::Gemini => [header("x-goog-api-key"), route.address.key],
+            Dialect::ChatCompletions
+            | Dialect::Messages
+            | Dialect::Responses
+            | Dialect::OllamaChat
+            | Dialect::OllamaGenerate
+            | Dialect::Completions => [bearer, header("x-api-key")],
+        };
+        if !keys.contains(&Some(key)) {
+            return Err(route.dialect.wrong_key(keys == [None, None]));
         }
     }
-    if dialect == Dialect::Messages && header("anthropic-version").is_none() {
+    if route.dialect == Dialect::Messages && header("anthropic-version").is_none() {
         return Err(Denial::new(400, "anthropic-version: header is required"));
     }
     Ok(())
@@ -325,30 +338,43 @@ fn door_headers(stage: &Stage, dialect: Dialect, status: u16) -> HeaderMap {
 }
 
 /// What is done for a request that is no call for an answer.
-fn plain(stage: &Stage, head: &request::Parts, body: &[u8], plan: &Plan) -> Performance {
+fn plain(stage: &Stage, question: &Question<'_>, plan: &Plan) -> Performance {
     let settings = &stage.settings;
-    let dialect = spoken(head);
-    let cue = Cue { dialect, body, settings, faults: &plan.faults, call: plan.call };
-    if head.uri.path() == "/v1/messages/count_tokens" {
-        let rules = Rules { seed: settings.seed, answer: &settings.answer };
-        return match Dialect::count_tokens(body, rules) {
-            Ok(tokens) => perform_plain(&cue, &serde_json::json!({ "input_tokens": tokens })),
-            Err(denial) => denied(dialect, &denial),
-        };
-    }
+    let Route { dialect, errand, address } = question.route;
+    let cue = Cue { dialect, body: question.body, settings, faults: &plan.faults, call: plan.call };
     let any = ["sim".to_owned()];
     let models: &[String] = if settings.models.is_empty() { &any } else { &settings.models };
-    perform_plain(&cue, &dialect.models(models))
+    let is_ollama = dialect == Dialect::OllamaChat;
+    let body = match errand {
+        Some(Errand::CountTokens) => dialect.count_tokens(question.body, stage.rules(address)),
+        Some(Errand::Embeddings) if is_ollama => vectors::ollama(question.body, settings.seed),
+        Some(Errand::Embeddings) => vectors::openai(question.body, settings.seed),
+        Some(Errand::Rerank) => vectors::rerank(question.body, settings.seed),
+        Some(Errand::Show) => shown(question.body, settings),
+        Some(Errand::Version) => Ok(serde_json::json!({ "version": OLLAMA_VERSION })),
+        Some(Errand::Models) => Ok(dialect.models(models)),
+        // Whoever asks for an answer, or for nothing that there is, does not come this far.
+        Some(Errand::Answer) | None => Err(Denial::usual(404)),
+    };
+    match body {
+        Ok(body) => perform_plain(&cue, &body),
+        Err(denial) => denied(dialect, &denial),
+    }
 }
 
-/// The dialect that a request is in: by its path, or by the version header where a path is shared.
-fn spoken(head: &request::Parts) -> Dialect {
-    let shared = matches!(head.uri.path(), "/v1/models" | "/models");
-    if head.uri.path().starts_with("/v1/messages") || (shared && head.headers.contains_key("anthropic-version")) {
-        Dialect::Messages
-    } else {
-        Dialect::ChatCompletions
+/// What Ollama tells of the model that the body names.
+fn shown(body: &[u8], settings: &Settings) -> Result<serde_json::Value, Denial> {
+    let peeked = peek(body).unwrap_or_default();
+    let model = peeked.model.ok_or_else(|| Denial::new(400, "model is required"))?;
+    if settings.models.is_empty() || settings.models.iter().any(|known| known == model) {
+        return Ok(ollama_show(model));
     }
+    Err(Dialect::OllamaChat.unknown_model(model))
+}
+
+/// Where a request goes: by its path, and by the version header where a path is shared.
+fn spoken(head: &request::Parts) -> Route<'_> {
+    Route::of(head.uri.path(), head.uri.query(), head.headers.contains_key("anthropic-version"))
 }
 
 fn admin_response((status, body): (u16, serde_json::Value)) -> Answer {

@@ -38,7 +38,8 @@ pub struct Settings {
 
     /// The models that are served; when empty (default), every name is, and `sim` is listed.
     pub models: Vec<String>,
-    /// The key that callers must send as `authorization: Bearer …` or `x-api-key`; none (default) means no check.
+    /// The key that callers must send as `authorization: Bearer …` or `x-api-key` (Gemini: `x-goog-api-key` or
+    /// `?key=`); none (default) means no check.
     pub api_key: Option<String>,
     /// Calls within any 60 seconds; more are refused with 429.
     pub requests_per_minute: Option<u64>,
@@ -64,7 +65,8 @@ pub struct Settings {
 #[serde(default, deny_unknown_fields)]
 pub struct AnswerSettings {
     /// The text of every answer. By default it is made of sentences that depend on seed, model and conversation, so
-    /// that the same conversation gets the same answer, streamed or not, and (tool results aside) in either dialect.
+    /// that the same conversation gets the same answer, streamed or not, and (tool results aside) in any dialect that
+    /// has conversations.
     pub text: Option<String>,
     /// What made-up text looks like.
     pub style: Style,
@@ -86,8 +88,18 @@ pub struct AnswerSettings {
     /// Follow a request to resume: when the conversation ends in the beginning of an answer and a user's message
     /// that quotes its last words, repeat the quoted words and go on (default yes).
     pub resume: bool,
-    /// Refuse a thinking block whose signature this simulator (seed) did not make, as Anthropic does (default yes).
+    /// Refuse reasoning that this simulator (seed) did not make for this model, as providers do (default yes): the
+    /// `signature` of a thinking block in Messages, the `encrypted_content` of a reasoning item in Responses, the
+    /// `thoughtSignature` of a part in Gemini.
     pub check_signatures: bool,
+    /// Be strict as Gemini 3 is (default no): a function call of the current turn must come back with its
+    /// `thoughtSignature`, or with one of the two documented dummies. Function calls have ids then.
+    pub gemini_3: bool,
+    /// The context window, in tokens, of a call to Ollama that names none in `options.num_ctx` (default 4096). The
+    /// front of a longer prompt is dropped without a word.
+    pub num_ctx: usize,
+    /// Tokens of every prompt that are said to come from a cache (default 0); never more than the prompt has.
+    pub cached_tokens: usize,
 }
 
 /// A tool call that an answer makes.
@@ -192,6 +204,9 @@ impl Default for AnswerSettings {
             prefill: Prefill::Continue,
             resume: true,
             check_signatures: true,
+            gemini_3: false,
+            num_ctx: 4096,
+            cached_tokens: 0,
         }
     }
 }

@@ -75,8 +75,9 @@ async fn a_call_may_ask_for_less_than_its_key_allows_and_never_for_more() {
 #[tokio::test(start_paused = true)]
 async fn strangers_are_asked_for_a_key_and_take_no_room() {
     let scene = Scene::with_room_for(1, [Supplier::frontier("alpha")]);
-    let stranger = Ask { key: "cw-nobody", ..Ask::streamed() };
-    assert_eq!(scene.call(&stranger).await.unwrap_err().kind, RefusalKind::Unauthenticated);
+    for stranger in [None, Some(""), Some("cw-nobody")] {
+        assert_eq!(scene.grid.identify(stranger).unwrap_err().kind, RefusalKind::Unauthenticated);
+    }
     assert_eq!((scene.grid.calls_under_way(), scene.asked("alpha")), (0, 0));
 }
 

@@ -127,8 +127,22 @@ fn a_wish_adds_the_part_that_a_fault_cuts_in() {
 }
 
 #[test]
-fn a_signature_belongs_to_seed_and_text() {
-    assert_eq!(signature(1, "hm"), signature(1, "hm"));
-    assert_ne!(signature(1, "hm"), signature(2, "hm"));
-    assert_ne!(signature(1, "hm"), signature(1, "ah"));
+fn what_a_dialect_has_no_words_for_is_not_said() {
+    let call = CallSettings { name: "weather".to_owned(), arguments: json!({}) };
+    let settings = AnswerSettings { calls: vec![call], reasoning: Some("Hm.".to_owned()), ..AnswerSettings::default() };
+    let asked = Asked { lacks: &[Part::ToolCall, Part::Reasoning], ..with_tools() };
+    assert_eq!(parts(&composed(&asked, &settings)), [Part::Text]);
+    for part in [Part::ToolCall, Part::Reasoning] {
+        assert_eq!(compose(&asked, &settings, 1, &Wish { part: Some(part), refusal: None }), None);
+    }
+}
+
+#[test]
+fn a_prompt_has_no_more_cached_tokens_than_tokens() {
+    let settings = AnswerSettings { cached_tokens: 8, ..AnswerSettings::default() };
+    for (prompt_tokens, cached) in [(20, 8), (5, 5)] {
+        let asked = Asked { prompt_tokens, ..asked("Hello") };
+        let usage = composed(&asked, &settings).usage;
+        assert_eq!((usage.prompt, usage.cached), (prompt_tokens, cached));
+    }
 }

@@ -14,7 +14,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Denial, Frame, Mark, Piece, Rendering, Rules, count, data_line, field, list, text_of, words};
+use super::{
+    Denial, Frame, Mark, Piece, Rendering, Rules, count, data_line, field, list, openai_object, set, text_of, words,
+};
 use crate::answer::{Block, Stop, Usage};
 use crate::asked::{Asked, Speaker, Tool, ToolChoice, Turn, Unpaired};
 use crate::chance::Chance;
@@ -22,14 +24,10 @@ use crate::peek::peek;
 use crate::settings::Prefill;
 
 /// Every answer says that it was made then: a replay has no clock.
-const CREATED: u64 = 1_767_225_600;
+pub(super) const CREATED: u64 = 1_767_225_600;
 
 pub(super) fn decode(body: &[u8], rules: Rules<'_>) -> Result<Asked, Denial> {
-    let request: Value = serde_json::from_slice(body)
-        .map_err(|error| Denial::new(400, format!("We could not parse the JSON body of your request: {error}")))?;
-    if field(&request, "model").as_str().is_none_or(str::is_empty) {
-        return Err(Denial::new(400, "you must provide a model parameter"));
-    }
+    let request = openai_object(body)?;
     if count(&request, "n").is_some_and(|n| n > 1) {
         return Err(Denial::new(400, "'n' above 1 is not simulated: ask once for each choice."));
     }
@@ -64,6 +62,7 @@ pub(super) fn decode(body: &[u8], rules: Rules<'_>) -> Result<Asked, Denial> {
             _ => None,
         },
         prompt_tokens: peek(body).map_or(0, |peek| peek.prompt_tokens()),
+        ..Asked::default()
     };
     check(&asked, rules)?;
     Ok(asked)
@@ -252,7 +251,7 @@ pub(super) fn error(denial: &Denial) -> Value {
     let code = denial.code.as_deref().or(usual_code);
     let kind = if code == Some("insufficient_quota") { "insufficient_quota" } else { kind };
     let message = denial.message.as_deref().unwrap_or(usual_message);
-    json!({ "error": { "message": message, "type": kind, "param": null, "code": code } })
+    json!({ "error": { "message": message, "type": kind, "param": denial.param, "code": code } })
 }
 
 pub(super) fn models(models: &[String]) -> Value {
@@ -260,12 +259,12 @@ pub(super) fn models(models: &[String]) -> Value {
     json!({ "object": "list", "data": models.iter().map(model).collect::<Vec<_>>() })
 }
 
-fn usage(usage: Usage) -> Value {
+pub(super) fn usage(usage: Usage) -> Value {
     json!({
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.completion,
         "total_tokens": usage.prompt + usage.completion,
-        "prompt_tokens_details": { "cached_tokens": 0, "audio_tokens": 0 },
+        "prompt_tokens_details": { "cached_tokens": usage.cached, "audio_tokens": 0 },
         "completion_tokens_details": {
             "reasoning_tokens": usage.reasoning,
             "audio_tokens": 0,
@@ -288,16 +287,10 @@ fn completion_id(identity: u64) -> String {
     format!("chatcmpl-{}", Chance::new(identity).name(29))
 }
 
-fn call_id(identity: u64) -> String {
+pub(super) fn call_id(identity: u64) -> String {
     format!("call_{}", Chance::new(identity).name(24))
 }
 
-fn fingerprint() -> &'static str {
+pub(super) fn fingerprint() -> &'static str {
     "fp_c0ffee5eed"
-}
-
-fn set(value: &mut Value, name: &str, field: Value) {
-    if let Some(fields) = value.as_object_mut() {
-        fields.insert(name.to_owned(), field);
-    }
 }

@@ -12,8 +12,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Denial, Frame, Mark, Piece, Rendering, Rules, count, event, field, list, text_of, words};
-use crate::answer::{Block, Stop, signature};
+use super::{
+    Denial, Frame, Mark, Piece, Rendering, Rules, arguments_object, count, event, field, list, text_of, words,
+};
+use crate::answer::{Block, Stop, Usage, signature};
 use crate::asked::{Asked, Speaker, Tool, ToolChoice, Turn, Unpaired};
 use crate::chance::{Chance, digest};
 use crate::peek::peek;
@@ -27,9 +29,10 @@ pub(super) fn decode(body: &[u8], rules: Rules<'_>) -> Result<Asked, Denial> {
     decode_conversation(&request, body, rules)
 }
 
-pub(super) fn count_tokens(body: &[u8], rules: Rules<'_>) -> Result<usize, Denial> {
+pub(super) fn count_tokens(body: &[u8], rules: Rules<'_>) -> Result<Value, Denial> {
     let request = object(body, &["model", "messages"])?;
-    decode_conversation(&request, body, rules).map(|asked| asked.prompt_tokens)
+    let asked = decode_conversation(&request, body, rules)?;
+    Ok(json!({ "input_tokens": asked.prompt_tokens }))
 }
 
 fn object(body: &[u8], required: &[&str]) -> Result<Value, Denial> {
@@ -53,13 +56,14 @@ fn decode_conversation(request: &Value, body: &[u8], rules: Rules<'_>) -> Result
         turns.push(Turn::new(Speaker::System, system));
     }
     let before = turns.len();
+    let model = words(request, "model");
     for (index, message) in messages.iter().enumerate() {
-        turns.push(turn(index, message, rules)?);
+        turns.push(turn(index, message, &model, rules)?);
     }
     let choice = field(request, "tool_choice");
     let format = [field(field(request, "output_config"), "format"), field(request, "output_format")];
     let asked = Asked {
-        model: words(request, "model"),
+        model,
         stream: field(request, "stream").as_bool() == Some(true),
         include_usage: false,
         turns,
@@ -71,12 +75,13 @@ fn decode_conversation(request: &Value, body: &[u8], rules: Rules<'_>) -> Result
         reasoning: matches!(field(field(request, "thinking"), "type").as_str(), Some("enabled" | "adaptive")),
         schema: format.iter().find_map(|format| format.get("schema")).cloned(),
         prompt_tokens: peek(body).map_or(0, |peek| peek.prompt_tokens()),
+        ..Asked::default()
     };
     check(&asked, before, rules)?;
     Ok(asked)
 }
 
-fn turn(index: usize, message: &Value, rules: Rules<'_>) -> Result<Turn, Denial> {
+fn turn(index: usize, message: &Value, model: &str, rules: Rules<'_>) -> Result<Turn, Denial> {
     let speaker = match field(message, "role").as_str() {
         Some("user") => Speaker::User,
         Some("assistant") => Speaker::Assistant,
@@ -91,7 +96,7 @@ fn turn(index: usize, message: &Value, rules: Rules<'_>) -> Result<Turn, Denial>
         match field(block, "type").as_str() {
             Some("text") => turn.text.push_str(&words(block, "text")),
             Some("thinking") => {
-                let genuine = signature(rules.seed, &words(block, "thinking"));
+                let genuine = signature(rules.seed, model, &words(block, "thinking"));
                 if rules.answer.check_signatures && words(block, "signature") != genuine {
                     let place = format!("messages.{index}.content.{at}");
                     return Err(Denial::new(400, format!("{place}: Invalid `signature` in `thinking` block")));
@@ -172,8 +177,7 @@ pub(super) fn whole(rendering: Rendering<'_>) -> Value {
             }
             Block::Text(text) | Block::Refusal(text) => json!({ "type": "text", "text": text }),
             Block::Call { identity, name, arguments } => {
-                // Arguments that are no JSON can only be shown as they are in a stream.
-                let input = serde_json::from_str(arguments).unwrap_or_else(|_| json!({ "raw": arguments }));
+                let input = arguments_object(arguments);
                 json!({ "type": "tool_use", "id": tool_use_id(*identity), "name": name, "input": input })
             }
         })
@@ -189,7 +193,7 @@ pub(super) fn whole(rendering: Rendering<'_>) -> Value {
         "stop_sequence": sequence,
     });
     if let (true, Some(fields)) = (with_usage, body.as_object_mut()) {
-        fields.insert("usage".to_owned(), usage(answer.usage.prompt, answer.usage.completion));
+        fields.insert("usage".to_owned(), usage(answer.usage, answer.usage.completion));
     }
     body
 }
@@ -208,8 +212,8 @@ pub(super) fn frames(rendering: Rendering<'_>, pieces: &[Piece<'_>]) -> Vec<Fram
     let (reason, sequence) = stop_reason(&answer.stop);
     let mut end = json!({ "type": "message_delta", "delta": { "stop_reason": reason, "stop_sequence": sequence } });
     if let (true, Some(start), Some(end)) = (with_usage, message.as_object_mut(), end.as_object_mut()) {
-        start.insert("usage".to_owned(), usage(answer.usage.prompt, 1));
-        end.insert("usage".to_owned(), usage(answer.usage.prompt, answer.usage.completion));
+        start.insert("usage".to_owned(), usage(answer.usage, 1));
+        end.insert("usage".to_owned(), usage(answer.usage, answer.usage.completion));
     }
     let frame = |mark: Mark, data: Value| Frame { mark, bytes: event(&data) };
     let mut frames = vec![frame(Mark::Preamble, json!({ "type": "message_start", "message": message }))];
@@ -285,11 +289,12 @@ pub(super) fn models(models: &[String]) -> Value {
     })
 }
 
-fn usage(input_tokens: usize, output_tokens: usize) -> Value {
+/// Unlike in other dialects, what came from a cache is no part of `input_tokens`.
+fn usage(usage: Usage, output_tokens: usize) -> Value {
     json!({
-        "input_tokens": input_tokens,
+        "input_tokens": usage.prompt.saturating_sub(usage.cached),
         "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": 0,
+        "cache_read_input_tokens": usage.cached,
         "output_tokens": output_tokens,
         "service_tier": "standard",
     })

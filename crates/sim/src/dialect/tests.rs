@@ -10,7 +10,8 @@ fn decoded(dialect: Dialect, request: &Value) -> Result<Asked, String> {
 }
 
 fn decoded_by(dialect: Dialect, request: &Value, answer: &AnswerSettings) -> Result<Asked, String> {
-    let rules = Rules { seed: 1, answer };
+    let address = Address { model: Some("m"), ..Address::default() };
+    let rules = Rules { seed: 1, answer, address };
     dialect.decode(request.to_string().as_bytes(), rules).map_err(|denial| {
         assert_eq!(denial.status, 400);
         denial.message.unwrap_or_default()
@@ -20,6 +21,7 @@ fn decoded_by(dialect: Dialect, request: &Value, answer: &AnswerSettings) -> Res
 fn answer() -> Answer {
     let mut answer = Answer {
         identity: 7,
+        seal: "seal".to_owned(),
         blocks: vec![
             Block::Reasoning { text: "hmm".to_owned(), signature: "sig==".to_owned() },
             Block::Text("Zürich".to_owned()),
@@ -129,8 +131,8 @@ fn whole_answers_hold_the_same_as_streams() {
     assert_eq!((&messages["stop_reason"], &messages["usage"]["output_tokens"]), (&json!("tool_use"), &json!(6)));
 }
 
-#[test]
-fn a_conversation_is_the_same_in_both_dialects() {
+/// The conversation of the test below, as in Chat Completions and in Messages.
+fn chat_and_messages() -> [Asked; 2] {
     let chat = decoded(
         Dialect::ChatCompletions,
         &json!({
@@ -155,8 +157,13 @@ fn a_conversation_is_the_same_in_both_dialects() {
         }),
     )
     .unwrap();
+    [chat, messages]
+}
+
+#[test]
+fn a_conversation_is_the_same_in_chat_completions_and_messages() {
+    let [chat, messages] = chat_and_messages();
     assert_eq!(chat.turns, messages.turns);
-    assert_eq!(chat.turns[0].speaker, Speaker::System);
     for asked in [&chat, &messages] {
         assert_eq!(asked.tool_choice, ToolChoice::Named("weather".to_owned()));
         assert!(asked.stream && asked.reasoning && !asked.parallel);
@@ -165,6 +172,57 @@ fn a_conversation_is_the_same_in_both_dialects() {
             (Some(9), &["END".to_owned()][..], 1)
         );
         assert!(asked.prompt_tokens > 0);
+    }
+}
+
+#[test]
+fn a_conversation_is_the_same_in_every_dialect() {
+    let [chat, messages] = chat_and_messages();
+    let responses = decoded(
+        Dialect::Responses,
+        &json!({
+            "model": "m", "stream": true, "max_output_tokens": 9, "reasoning": { "effort": "high" },
+            "tools": [{ "type": "function", "name": "weather", "parameters": { "type": "object" } }],
+            "tool_choice": { "type": "function", "name": "weather" }, "parallel_tool_calls": false,
+            "instructions": "Be brief.",
+            "input": [{ "role": "user", "content": [{ "type": "input_text", "text": "Hello" }] }],
+        }),
+    )
+    .unwrap();
+    let gemini = decoded(
+        Dialect::Gemini,
+        &json!({
+            "generationConfig": { "maxOutputTokens": 9, "stopSequences": ["END"], "thinkingConfig": { "includeThoughts": true } },
+            "tools": [{ "functionDeclarations": [{ "name": "weather", "parameters": { "type": "OBJECT" } }, { "name": "news" }] }],
+            "toolConfig": { "functionCallingConfig": { "mode": "ANY", "allowedFunctionNames": ["weather"] } },
+            "systemInstruction": { "parts": [{ "text": "Be brief." }] },
+            "contents": [{ "role": "user", "parts": [{ "text": "Hel" }, { "text": "lo" }] }],
+        }),
+    )
+    .unwrap();
+    let ollama = decoded(
+        Dialect::OllamaChat,
+        &json!({
+            "model": "m", "options": { "num_predict": 9, "stop": ["END"] }, "think": true,
+            "tools": [{ "type": "function", "function": { "name": "weather", "parameters": { "type": "object" } } }],
+            "messages": [{ "role": "system", "content": "Be brief." }, { "role": "user", "content": "Hello" }],
+        }),
+    )
+    .unwrap();
+    assert_eq!(chat.turns[0].speaker, Speaker::System);
+    for asked in [&messages, &responses, &gemini, &ollama] {
+        assert_eq!((&asked.turns, asked.model.as_str()), (&chat.turns, "m"));
+        assert!(asked.reasoning && asked.prompt_tokens > 0);
+        assert_eq!((asked.max_tokens, asked.tools.len()), (Some(9), 1));
+        assert_eq!(asked.tools[0].schema, json!({ "type": "object" }));
+    }
+    for asked in [&messages, &responses, &gemini] {
+        assert_eq!(asked.tool_choice, ToolChoice::Named("weather".to_owned()));
+    }
+    assert!(responses.stream && !responses.parallel);
+    assert!(!gemini.stream && ollama.stream, "Gemini streams by its path, Ollama unless told not to");
+    for asked in [&gemini, &ollama] {
+        assert_eq!(asked.stop_sequences, ["END"]);
     }
 }
 
@@ -180,7 +238,20 @@ fn structured_output_is_recognised() {
         "model": "m", "max_tokens": 1, "messages": [{ "role": "user", "content": "x" }],
         "output_config": { "format": { "type": "json_schema", "schema": schema } },
     });
-    assert_eq!(decoded(Dialect::Messages, &messages).unwrap().schema, Some(schema));
+    assert_eq!(decoded(Dialect::Messages, &messages).unwrap().schema.as_ref(), Some(&schema));
+    let responses = json!({
+        "model": "m", "input": "x", "text": { "format": { "type": "json_schema", "name": "n", "schema": schema } },
+    });
+    assert_eq!(decoded(Dialect::Responses, &responses).unwrap().schema.as_ref(), Some(&schema));
+    let config = json!({ "responseMimeType": "application/json", "responseSchema": { "type": "OBJECT" } });
+    let gemini = json!({ "contents": [{ "parts": [{ "text": "x" }] }], "generationConfig": config });
+    assert_eq!(decoded(Dialect::Gemini, &gemini).unwrap().schema.as_ref(), Some(&schema));
+    for (format, expected) in [(json!("json"), Some(json!({}))), (schema.clone(), Some(schema)), (json!(null), None)] {
+        let chat = json!({ "model": "m", "messages": [{ "role": "user", "content": "x" }], "format": format });
+        assert_eq!(decoded(Dialect::OllamaChat, &chat).unwrap().schema, expected);
+        let generate = json!({ "model": "m", "prompt": "x", "format": format });
+        assert_eq!(decoded(Dialect::OllamaGenerate, &generate).unwrap().schema, expected);
+    }
 }
 
 #[test]
@@ -208,23 +279,33 @@ fn requests_that_a_provider_refuses_are_refused() {
 fn a_prefill_can_be_refused() {
     let answer = AnswerSettings { prefill: Prefill::Refuse, ..AnswerSettings::default() };
     let turns = json!([{ "role": "user", "content": "x" }, { "role": "assistant", "content": "The" }]);
-    for dialect in Dialect::ALL {
-        let request = json!({ "model": "m", "max_tokens": 1, "messages": turns });
+    let contents = json!([{ "parts": [{ "text": "x" }] }, { "role": "model", "parts": [{ "text": "The" }] }]);
+    for (dialect, request) in [
+        (Dialect::ChatCompletions, json!({ "model": "m", "messages": turns })),
+        (Dialect::Messages, json!({ "model": "m", "max_tokens": 1, "messages": turns })),
+        (Dialect::Responses, json!({ "model": "m", "input": turns })),
+        (Dialect::Gemini, json!({ "contents": contents })),
+        (Dialect::OllamaChat, json!({ "model": "m", "messages": turns })),
+    ] {
         assert!(decoded(dialect, &request).is_ok());
         assert!(decoded_by(dialect, &request, &answer).is_err());
     }
 }
 
 #[test]
-fn only_signatures_of_this_seed_are_genuine() {
+fn only_signatures_of_this_seed_and_model_are_genuine() {
     let request = |signature: &str| {
         let thinking = json!([{ "type": "thinking", "thinking": "hm", "signature": signature }, { "type": "text", "text": "Yes." }]);
         let turns = json!([{ "role": "assistant", "content": thinking }, { "role": "user", "content": "x" }]);
         json!({ "model": "m", "max_tokens": 1, "messages": turns })
     };
-    assert!(decoded(Dialect::Messages, &request(&signature(1, "hm"))).is_ok());
-    let error = decoded(Dialect::Messages, &request(&signature(2, "hm"))).unwrap_err();
-    assert_eq!(error, "messages.0.content.0: Invalid `signature` in `thinking` block");
+    assert!(decoded(Dialect::Messages, &request(&signature(1, "m", "hm"))).is_ok());
+    for foreign in [signature(2, "m", "hm"), signature(1, "other", "hm"), signature(1, "m", "ah")] {
+        let error = decoded(Dialect::Messages, &request(&foreign)).unwrap_err();
+        assert_eq!(error, "messages.0.content.0: Invalid `signature` in `thinking` block");
+        let trusting = AnswerSettings { check_signatures: false, ..AnswerSettings::default() };
+        assert!(decoded_by(Dialect::Messages, &request(&foreign), &trusting).is_ok());
+    }
 }
 
 #[test]
@@ -250,6 +331,10 @@ fn errors_have_the_shape_of_their_dialect() {
         assert_eq!((&messages["type"], &messages["error"]["type"]), (&json!("error"), &json!(kind)));
         assert!(messages["request_id"].as_str().unwrap().starts_with("req_"));
     }
-    let (name, data) = parsed(str::from_utf8(&Dialect::Messages.error_frame(&Denial::usual(529)).bytes).unwrap());
+    let (name, data) = parsed(str::from_utf8(&Dialect::Messages.error_frame(&Denial::usual(529), 0).bytes).unwrap());
     assert_eq!((name.as_deref(), &data["error"]["message"]), (Some("error"), &json!("Overloaded")));
 }
+
+mod gemini;
+mod ollama;
+mod responses;

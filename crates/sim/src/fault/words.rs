@@ -91,7 +91,7 @@ impl Directive {
         match name {
             "pass" => return Ok(()),
             "answer" => {}
-            "reset" | "close" | "eof" | "stall" | "error" | "malformed" | "garbage" | "done" => {
+            "reset" | "close" | "eof" | "stall" | "error" | "malformed" | "garbage" | "done" | "failed" => {
                 fields.insert("kind".to_owned(), Value::from("cut"));
                 fields.insert("how".to_owned(), Value::from(name));
             }
@@ -129,7 +129,7 @@ fn main_field(name: &str) -> &'static str {
         "stall" => "stall_ms",
         "filter" => "after",
         "answer" => "text",
-        "reset" | "close" | "eof" | "malformed" | "garbage" | "done" => "after",
+        "reset" | "close" | "eof" | "malformed" | "garbage" | "done" | "failed" => "after",
         _ => "status",
     }
 }
@@ -179,6 +179,7 @@ mod tests {
                 status: Some(500),
             }],
         );
+        check("failed=2", &[cut(Ending::Failed, Place::Chunks(2), None)]);
         check("drip", &[Fault::Drip { bytes: 1, gap_ms: 1 }]);
         check("flapping", &[Fault::Flapping { status: 503, period: 2 }]);
         check("pass", &[]);

@@ -7,11 +7,10 @@ use bytes::Bytes;
 use super::pieces::counts;
 use super::{Action, Cue, Cut, cut};
 use crate::chance::Chance;
-use crate::dialect::{Denial, Frame, Mark, Piece};
+use crate::dialect::{Denial, Frame, Framing, Mark, Piece, Rendering};
 use crate::fault::{Ending, Fault, Part, Place};
 use crate::settings::Settings;
 
-const COMMENT: &[u8] = b": keep-alive\n\n";
 /// Comments during a stall that never ends: after so many even they cease.
 const MOST_COMMENTS: u64 = 600;
 
@@ -30,6 +29,15 @@ pub(super) struct Timing {
     tokens_per_second: f64,
     jitter: f64,
     chance: Chance,
+}
+
+/// What a stream is played from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scene<'a> {
+    pub(super) cue: &'a Cue<'a>,
+    pub(super) rendering: Rendering<'a>,
+    /// The number of pieces before the byte that the cut names, if it names one.
+    pub(super) whole_pieces: Option<usize>,
 }
 
 /// What is done for the body of a stream.
@@ -70,15 +78,16 @@ impl Timing {
 }
 
 /// Gives each frame its wait; adds comments and line ends that the faults ask for.
-pub(super) fn stream(frames: Vec<Frame>, mut timing: Timing, faults: &[Fault]) -> Vec<Beat> {
-    let heartbeat = heartbeat(faults);
+pub(super) fn stream(frames: Vec<Frame>, mut timing: Timing, cue: &Cue<'_>) -> Vec<Beat> {
+    let heartbeat = Heartbeat::of(cue);
     let mut beats = Vec::with_capacity(frames.len());
     let mut content = 0;
     for frame in frames {
         let mut wait = Duration::ZERO;
         if let Mark::Content { characters, .. } = frame.mark {
             wait = timing.before(content, characters);
-            if let Some((chunks, every)) = heartbeat {
+            if let Some(Heartbeat { comment, chunks, every }) = heartbeat {
+                let comment = || Frame { mark: Mark::Comment, bytes: comment.to_vec() };
                 while !every.is_zero() && wait > every {
                     beats.push(Beat { wait: every, frame: comment() });
                     wait -= every;
@@ -91,7 +100,7 @@ pub(super) fn stream(frames: Vec<Frame>, mut timing: Timing, faults: &[Fault]) -
         }
         beats.push(Beat { wait, frame });
     }
-    if faults.contains(&Fault::Crlf {}) {
+    if cue.faults.contains(&Fault::Crlf {}) {
         for beat in &mut beats {
             beat.frame.bytes = crlf(&beat.frame.bytes);
         }
@@ -99,9 +108,10 @@ pub(super) fn stream(frames: Vec<Frame>, mut timing: Timing, faults: &[Fault]) -
     beats
 }
 
-/// Plays the beats up to the cut, and what happens there. `whole_pieces` is the number of pieces before the byte that
-/// the cut names, if it names one.
-pub(super) fn played(mut beats: Vec<Beat>, cue: &Cue<'_>, whole_pieces: Option<usize>, chance: &mut Chance) -> Body {
+/// Plays the beats up to the cut, and what happens there.
+pub(super) fn played(mut beats: Vec<Beat>, scene: Scene<'_>, chance: &mut Chance) -> Body {
+    let Scene { cue, rendering, whole_pieces } = scene;
+    let framing = cue.dialect.framing();
     let Some(Cut { how, after, part, stall_ms, status }) = cut(cue.faults) else {
         return Body { before_head: Vec::new(), actions: sends(beats) };
     };
@@ -117,28 +127,31 @@ pub(super) fn played(mut beats: Vec<Beat>, cue: &Cue<'_>, whole_pieces: Option<u
         (place, _) => index_of(&beats, place, part),
     };
     let mut rest = beats.split_off(at.min(beats.len()));
-    let severed = beats.last().is_some_and(|beat| !ends_event(&beat.frame.bytes));
+    let severed = beats.last().is_some_and(|beat| !framing.is_ended(&beat.frame.bytes));
+    let before = beats.iter().filter(|beat| beat.frame.mark != Mark::Comment).count();
     let mut actions = sends(beats);
     let event = |frame: Frame| {
         let bytes = if cue.faults.contains(&Fault::Crlf {}) { crlf(&frame.bytes) } else { frame.bytes };
-        let before: &[u8] = if severed { b"\n\n" } else { b"" };
-        Action::Send([before, &bytes].concat().into())
+        let gap = if severed { framing.end() } else { "" };
+        Action::Send([gap.as_bytes(), &bytes].concat().into())
     };
+    let denial = Denial::usual(status.unwrap_or(529));
     match how {
         Ending::Reset | Ending::Close => actions.extend(ending(how, None)),
         Ending::Eof => {}
         Ending::Stall => {
-            actions.extend(stall(stall_ms, heartbeat(cue.faults)));
+            actions.extend(stall(stall_ms, Heartbeat::of(cue)));
             if stall_ms.is_some() {
                 actions.extend(sends(rest));
             }
         }
-        Ending::Error => actions.push(event(cue.dialect.error_frame(&Denial::usual(status.unwrap_or(529))))),
-        Ending::Done => actions.push(event(cue.dialect.terminator())),
+        Ending::Error => actions.push(event(cue.dialect.error_frame(&denial, before))),
+        Ending::Failed => actions.push(event(cue.dialect.failed_frame(rendering, &denial, before))),
+        Ending::Done => actions.extend(cue.dialect.terminator(rendering, before).map(event)),
         Ending::Garbage => actions.push(Action::Send(garbage(chance).into())),
         Ending::Malformed => {
             if let Some(beat) = rest.first_mut() {
-                beat.frame.bytes = malformed(&beat.frame.bytes);
+                beat.frame.bytes = malformed(&beat.frame.bytes, framing);
             }
             actions.extend(sends(rest));
         }
@@ -152,7 +165,7 @@ pub(super) fn ending(how: Ending, stall_ms: Option<u64>) -> Option<Action> {
         Ending::Reset => Some(Action::Reset),
         Ending::Close => Some(Action::Eof),
         Ending::Stall => Some(stall_ms.map_or(Action::Hang, |ms| Action::Wait(Duration::from_millis(ms)))),
-        Ending::Eof | Ending::Error | Ending::Malformed | Ending::Garbage | Ending::Done => None,
+        Ending::Eof | Ending::Error | Ending::Malformed | Ending::Garbage | Ending::Done | Ending::Failed => None,
     }
 }
 
@@ -161,22 +174,33 @@ pub(super) fn garbage(chance: &mut Chance) -> Vec<u8> {
     (0..8).flat_map(|_| chance.number().to_le_bytes()).chain([0xff, 0xfe]).collect()
 }
 
-fn heartbeat(faults: &[Fault]) -> Option<(usize, Duration)> {
-    faults.iter().find_map(|fault| {
-        let Fault::Heartbeat { chunks, every_ms } = *fault else { return None };
-        Some((chunks, Duration::from_millis(every_ms)))
-    })
+/// Comments, and when they come.
+#[derive(Clone, Copy, Debug)]
+struct Heartbeat {
+    comment: &'static [u8],
+    chunks: usize,
+    every: Duration,
 }
 
-fn comment() -> Frame {
-    Frame { mark: Mark::Between, bytes: COMMENT.to_vec() }
+impl Heartbeat {
+    /// What the faults ask for, if the dialect has comments.
+    fn of(cue: &Cue<'_>) -> Option<Self> {
+        let comment = cue.dialect.framing().comment()?;
+        cue.faults.iter().find_map(|fault| {
+            let Fault::Heartbeat { chunks, every_ms } = *fault else { return None };
+            Some(Self { comment, chunks, every: Duration::from_millis(every_ms) })
+        })
+    }
 }
 
-fn stall(stall_ms: Option<u64>, heartbeat: Option<(usize, Duration)>) -> Vec<Action> {
-    let every = heartbeat.map_or(0, |(_, every)| u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
+fn stall(stall_ms: Option<u64>, heartbeat: Option<Heartbeat>) -> Vec<Action> {
+    let every = heartbeat.map_or(0, |beat| u64::try_from(beat.every.as_millis()).unwrap_or(u64::MAX));
     let comments = stall_ms.map_or(MOST_COMMENTS, |ms| ms.checked_div(every).unwrap_or(0)).min(MOST_COMMENTS);
     let comments = if every == 0 { 0 } else { comments };
-    let comment = [Action::Wait(Duration::from_millis(every)), Action::Send(Bytes::from_static(COMMENT))];
+    let comment = [
+        Action::Wait(Duration::from_millis(every)),
+        Action::Send(Bytes::from_static(heartbeat.map_or(b"", |beat| beat.comment))),
+    ];
     let count = usize::try_from(comments).unwrap_or(0);
     let mut actions: Vec<_> = std::iter::repeat_n(comment, count).flatten().collect();
     actions.push(match stall_ms {
@@ -199,7 +223,7 @@ fn sends(beats: Vec<Beat>) -> Vec<Action> {
 fn index_of(beats: &[Beat], place: Place, part: Option<Part>) -> usize {
     let is_content = |beat: &Beat, wanted: Option<Part>| match beat.frame.mark {
         Mark::Content { part, .. } => counts(wanted, part),
-        Mark::Preamble | Mark::Between | Mark::Finish | Mark::Terminator | Mark::Whole => false,
+        Mark::Preamble | Mark::Between | Mark::Comment | Mark::Finish | Mark::Terminator | Mark::Whole => false,
     };
     let first = |mark: Mark| beats.iter().position(|beat| beat.frame.mark == mark).unwrap_or(beats.len());
     let after_content = |wanted: Option<Part>| {
@@ -239,23 +263,17 @@ fn divide(beats: &mut Vec<Beat>, bytes: usize) -> usize {
     beats.len()
 }
 
-fn ends_event(bytes: &[u8]) -> bool {
-    bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n")
-}
-
 /// The event with the second half of its data lost.
-fn malformed(event: &[u8]) -> Vec<u8> {
+fn malformed(event: &[u8], framing: Framing) -> Vec<u8> {
     let text = String::from_utf8_lossy(event);
     let line = text.trim_end();
     let data = line.find("data: ").map_or(0, |at| at + "data: ".len());
     let end = line.floor_char_boundary(data + (line.len() - data) / 2);
-    format!("{}\n\n", line.get(..end).unwrap_or_default()).into_bytes()
+    format!("{}{}", line.get(..end).unwrap_or_default(), framing.end()).into_bytes()
 }
 
 fn crlf(bytes: &[u8]) -> Vec<u8> {
-    bytes
-        .iter()
-        .flat_map(|byte| if *byte == b'\n' { &b"\r\n"[..] } else { std::slice::from_ref(byte) })
-        .copied()
-        .collect()
+    // Some dialects write CR LF by themselves.
+    let ends = bytes.iter().filter(|byte| **byte != b'\r');
+    ends.flat_map(|byte| if *byte == b'\n' { &b"\r\n"[..] } else { std::slice::from_ref(byte) }).copied().collect()
 }

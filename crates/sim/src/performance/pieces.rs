@@ -4,13 +4,23 @@ use crate::answer::{Answer, Block};
 use crate::dialect::Piece;
 use crate::fault::Part;
 
-/// Divides the content of `answer` into pieces of `chunk_characters`.
+/// How content is divided.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Division {
+    /// Characters of a piece.
+    pub(super) characters: usize,
+    /// A tool call is one piece, however long.
+    pub(super) whole_calls: bool,
+}
+
+/// Divides the content of `answer` into pieces.
 ///
 /// A `boundary` asks for a division after so many bytes of content (of one part only, if it names one); within a
-/// character, before it. The second value is then the number of pieces, of that part, before the boundary.
+/// character, before it; where calls come whole, before the call. The second value is then the number of pieces, of
+/// that part, before the boundary.
 pub(super) fn pieces(
     answer: &Answer,
-    chunk_characters: usize,
+    division: Division,
     boundary: Option<(Option<Part>, usize)>,
 ) -> (Vec<Piece<'_>>, Option<usize>) {
     let mut pieces = Vec::new();
@@ -28,8 +38,13 @@ pub(super) fn pieces(
             _ => 0,
         };
         let (head, tail) = content.split_at(split);
-        before += chunks(head, chunk_characters).count();
-        let texts = chunks(head, chunk_characters).chain(chunks(tail, chunk_characters));
+        if division.whole_calls && part == Part::ToolCall {
+            before += usize::from(tail.is_empty());
+            pieces.push(Piece { block: index, part, text: content });
+            continue;
+        }
+        before += chunks(head, division.characters).count();
+        let texts = chunks(head, division.characters).chain(chunks(tail, division.characters));
         pieces.extend(texts.map(|text| Piece { block: index, part, text }));
     }
     (pieces, boundary.map(|_| before))
@@ -79,12 +94,13 @@ mod tests {
             Block::Reasoning { text: "hmm, hmm".to_owned(), signature: String::new() },
             Block::Text("Zürich und Köln".to_owned()),
         ];
-        Answer { identity: 0, blocks, stop: Stop::End, usage: Usage::default() }
+        Answer { identity: 0, seal: String::new(), blocks, stop: Stop::End, usage: Usage::default() }
     }
 
     fn check(boundary: Option<(Option<Part>, usize)>, expected: &[&str], before: Option<usize>) {
         let answer = answer();
-        let (pieces, found) = pieces(&answer, 4, boundary);
+        let division = Division { characters: 4, whole_calls: false };
+        let (pieces, found) = pieces(&answer, division, boundary);
         let texts: Vec<_> = pieces.iter().map(|piece| piece.text).collect();
         assert_eq!((texts.as_slice(), found), (expected, before), "{boundary:?}");
     }
@@ -101,6 +117,19 @@ mod tests {
         check(Some((Some(Part::Text), 2)), &["hmm,", " hmm", "Z", "üric", "h un", "d Kö", "ln"], Some(1));
         check(Some((Some(Part::Text), 0)), &["hmm,", " hmm", "Züri", "ch u", "nd K", "öln"], Some(0));
         check(Some((None, 999)), &["hmm,", " hmm", "Züri", "ch u", "nd K", "öln"], Some(6));
+    }
+
+    #[test]
+    fn a_call_that_comes_whole_comes_after_its_last_byte_or_not_at_all() {
+        let call = Block::Call { identity: 1, name: "n".to_owned(), arguments: "{\"a\":12345}".to_owned() };
+        let mut answer = answer();
+        answer.blocks.push(call);
+        let division = Division { characters: 8, whole_calls: true };
+        for (bytes, before) in [(0, 0), (1, 0), (10, 0), (11, 1), (99, 1)] {
+            let (pieces, found) = pieces(&answer, division, Some((Some(Part::ToolCall), bytes)));
+            assert_eq!(pieces.iter().filter(|piece| piece.part == Part::ToolCall).count(), 1);
+            assert_eq!(found, Some(before), "{bytes}");
+        }
     }
 
     #[test]

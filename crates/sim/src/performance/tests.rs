@@ -1,30 +1,41 @@
+#[path = "../../tests/port/spoken.rs"]
+mod spoken;
+
 use serde_json::{Value, json};
 
+use self::spoken::{CONVERSING, spoken};
 use super::*;
 use crate::fault::Directive;
 
-fn request(dialect: Dialect, stream: bool) -> Value {
-    let tool = match dialect {
-        Dialect::ChatCompletions => {
-            json!({ "type": "function", "function": { "name": "weather", "parameters": { "properties": { "city": {} } } } })
-        }
-        Dialect::Messages => json!({ "name": "weather", "input_schema": { "properties": { "city": {} } } }),
-    };
+/// A request as for Chat Completions; it is [`spoken`] as its dialect expects it.
+fn request(stream: bool) -> Value {
+    let parameters = json!({ "properties": { "city": {} } });
     json!({
-        "model": "m", "max_tokens": 5000, "stream": stream, "tools": [tool],
+        "model": "m", "max_tokens": 5000, "stream": stream,
+        "tools": [{ "type": "function", "function": { "name": "weather", "parameters": parameters } }],
         "messages": [{ "role": "user", "content": "Which coat?" }],
     })
 }
 
 fn performed(dialect: Dialect, stream: bool, words: &str) -> Performance {
-    performed_with(dialect, &request(dialect, stream), words, &Settings::default())
+    performed_with(dialect, &request(stream), words, &Settings::default())
 }
 
 fn performed_with(dialect: Dialect, request: &Value, words: &str, settings: &Settings) -> Performance {
     let Directive { faults, answer } = words.parse().unwrap();
-    let body = request.to_string();
-    let cue = Cue { dialect, body: body.as_bytes(), settings, faults: &faults, call: 1 };
-    perform_with(&cue, answer.as_ref().unwrap_or(&settings.answer))
+    let (target, body) = spoken(dialect, request);
+    let body = body.to_string();
+    let settings = Settings { answer: answer.unwrap_or_else(|| settings.answer.clone()), ..settings.clone() };
+    let cue = Cue { dialect, body: body.as_bytes(), settings: &settings, faults: &faults, call: 1 };
+    perform_at(&cue, &target)
+}
+
+/// Whether the last event of a stream is its finish and its terminator in one.
+fn ends_in_one(dialect: Dialect) -> bool {
+    match dialect {
+        Dialect::Responses | Dialect::Gemini | Dialect::OllamaChat | Dialect::OllamaGenerate => true,
+        Dialect::ChatCompletions | Dialect::Messages | Dialect::Completions => false,
+    }
 }
 
 fn text(performance: &Performance) -> String {
@@ -35,28 +46,54 @@ fn text(performance: &Performance) -> String {
 fn read(body: &str) -> (String, bool, bool) {
     let (mut content, mut finished, mut terminated) = (String::new(), false, false);
     for line in body.lines() {
-        let Some(data) = line.strip_prefix("data: ") else { continue };
+        let data = line.strip_prefix("data: ").unwrap_or(line);
         if data == "[DONE]" {
             terminated = true;
             continue;
         }
         let Ok(data) = serde_json::from_str::<Value>(data) else { continue };
-        let delta = data.pointer("/choices/0/delta").or(data.get("delta")).unwrap_or(&Value::Null);
-        for path in [
-            "/content",
-            "/text",
-            "/tool_calls/0/function/arguments",
-            "/partial_json",
-            "/reasoning_content",
-            "/thinking",
-        ] {
-            content.push_str(delta.pointer(path).and_then(Value::as_str).unwrap_or_default());
-        }
-        finished |=
-            data.pointer("/choices/0/finish_reason").is_some_and(Value::is_string) || delta["stop_reason"].is_string();
-        terminated |= data["type"] == "message_stop";
+        content.push_str(&said(&data));
+        let kind = data["type"].as_str().unwrap_or_default();
+        let at_end = matches!(kind, "response.completed" | "response.incomplete");
+        let reasons = [
+            "/choices/0/finish_reason",
+            "/delta/stop_reason",
+            "/candidates/0/finishReason",
+            "/done_reason",
+            "/promptFeedback",
+        ];
+        finished |= reasons.iter().any(|path| data.pointer(path).is_some_and(|reason| !reason.is_null()));
+        finished |= at_end && !data["response"]["output"].as_array().unwrap().is_empty();
+        terminated |= at_end || kind == "message_stop" || data["done"] == true;
+        terminated |= data.pointer("/candidates/0/finishReason").is_some();
     }
     (content, finished, terminated)
+}
+
+/// The content in one event.
+fn said(data: &Value) -> String {
+    let mut content = String::new();
+    for path in [
+        "/choices/0/delta/content",
+        "/choices/0/delta/reasoning_content",
+        "/choices/0/delta/tool_calls/0/function/arguments",
+        "/choices/0/text",
+        "/delta/text",
+        "/delta/thinking",
+        "/delta/partial_json",
+        "/delta",
+        "/candidates/0/content/parts/0/text",
+        "/message/content",
+        "/message/thinking",
+        "/response",
+        "/thinking",
+    ] {
+        content.push_str(data.pointer(path).and_then(Value::as_str).unwrap_or_default());
+    }
+    for path in ["/candidates/0/content/parts/0/functionCall/args", "/message/tool_calls/0/function/arguments"] {
+        content.push_str(&data.pointer(path).map(Value::to_string).unwrap_or_default());
+    }
+    content
 }
 
 fn last(performance: &Performance) -> &Action {
@@ -68,12 +105,12 @@ fn the_same_cue_gives_the_same_performance() {
     let settings = Settings { gap_ms: 10, jitter: 0.5, ..Settings::default() };
     for dialect in Dialect::ALL {
         for words in ["pass", "split=9", "garbage after=3", "reset after=40bytes; heartbeat"] {
-            let once = performed_with(dialect, &request(dialect, true), words, &settings);
-            assert_eq!(once, performed_with(dialect, &request(dialect, true), words, &settings));
+            let once = performed_with(dialect, &request(true), words, &settings);
+            assert_eq!(once, performed_with(dialect, &request(true), words, &settings));
         }
         let other = Settings { seed: 2, ..settings.clone() };
-        let once = performed_with(dialect, &request(dialect, true), "pass", &settings);
-        assert_ne!(once, performed_with(dialect, &request(dialect, true), "pass", &other));
+        let once = performed_with(dialect, &request(true), "pass", &settings);
+        assert_ne!(once, performed_with(dialect, &request(true), "pass", &other));
     }
 }
 
@@ -88,7 +125,7 @@ fn waits_lie_where_the_settings_put_them() {
         ..Settings::default()
     };
     let dialect = Dialect::ChatCompletions;
-    let streamed = performed_with(dialect, &request(dialect, true), "pass", &settings);
+    let streamed = performed_with(dialect, &request(true), "pass", &settings);
     let waits = |performance: &Performance| -> Vec<u128> {
         let wait = |action: &Action| if let Action::Wait(wait) = action { Some(wait.as_millis()) } else { None };
         performance.actions().iter().filter_map(wait).collect()
@@ -96,7 +133,7 @@ fn waits_lie_where_the_settings_put_them() {
     assert_eq!(waits(&streamed), [5, 120, 40, 30]);
     assert!(matches!(streamed.actions()[1], Action::Head { .. }));
     assert!(matches!(streamed.actions()[2], Action::Send(_)), "the preamble comes at once");
-    let whole = performed_with(dialect, &request(dialect, false), "pass", &settings);
+    let whole = performed_with(dialect, &request(false), "pass", &settings);
     assert_eq!(waits(&whole), [195]);
 }
 
@@ -105,11 +142,10 @@ fn a_cut_at_every_byte_of_content_leaves_exactly_that_much() {
     let answer = AnswerSettings { characters: 150, ..AnswerSettings::default() };
     let settings = Settings { answer, ..Settings::default() };
     for dialect in Dialect::ALL {
-        let (whole, finished, terminated) =
-            read(&text(&performed_with(dialect, &request(dialect, true), "pass", &settings)));
+        let (whole, finished, terminated) = read(&text(&performed_with(dialect, &request(true), "pass", &settings)));
         assert!(finished && terminated && whole.chars().count() >= 150);
         for at in 0..=whole.len() {
-            let cut = performed_with(dialect, &request(dialect, true), &format!("reset after={at}bytes"), &settings);
+            let cut = performed_with(dialect, &request(true), &format!("reset after={at}bytes"), &settings);
             let (content, finished, terminated) = read(&text(&cut));
             assert_eq!(content, whole[..whole.floor_char_boundary(at)]);
             assert!(!finished && !terminated);
@@ -136,11 +172,11 @@ fn a_cut_at_every_byte_on_the_wire_leaves_exactly_that_much() {
 fn an_answer_cut_anywhere_can_be_continued_to_the_unbroken_one() {
     let settings =
         Settings { answer: AnswerSettings { characters: 150, ..AnswerSettings::default() }, ..Settings::default() };
-    for dialect in Dialect::ALL {
-        let (whole, ..) = read(&text(&performed_with(dialect, &request(dialect, true), "pass", &settings)));
+    for dialect in CONVERSING {
+        let (whole, ..) = read(&text(&performed_with(dialect, &request(true), "pass", &settings)));
         for (at, _) in whole.char_indices().skip(1) {
             let partial = &whole[..at];
-            let mut prefilled = request(dialect, true);
+            let mut prefilled = request(true);
             let messages = prefilled["messages"].as_array_mut().unwrap();
             messages.push(json!({ "role": "assistant", "content": partial.trim_end() }));
             let (rest, ..) = read(&text(&performed_with(dialect, &prefilled, "pass", &settings)));
@@ -162,11 +198,16 @@ fn cuts_meet_their_place() {
         let at = |words: &str| read(&text(&performed(dialect, true, words)));
         assert_eq!(performed(dialect, true, "stall after=headers").body(), b"");
         let preamble = text(&performed(dialect, true, "stall after=preamble"));
-        assert_eq!(preamble.matches("data: ").count(), 1);
+        let events = match dialect {
+            Dialect::ChatCompletions | Dialect::Messages => 1,
+            Dialect::Responses => 2,
+            Dialect::Gemini | Dialect::OllamaChat | Dialect::OllamaGenerate | Dialect::Completions => 0,
+        };
+        assert_eq!(preamble.lines().filter(|line| line.contains('{')).count(), events);
         assert_eq!(at("eof after=3").0.chars().count(), 24);
         assert_eq!(at("eof after=3chunks").0.chars().count(), 24);
         assert_eq!((at("eof after=content").1, at("eof after=99999").1), (false, false));
-        assert_eq!((at("eof after=finish").1, at("eof after=finish").2), (true, false));
+        assert_eq!((at("eof after=finish").1, at("eof after=finish").2), (true, ends_in_one(dialect)));
         let start = performed(dialect, true, "stall after=start");
         assert_eq!(start.actions(), [Action::Hang]);
         assert_eq!(performed(dialect, true, "reset after=start").actions(), [Action::Reset]);
@@ -179,21 +220,47 @@ fn cuts_meet_their_place() {
 
 #[test]
 fn cuts_meet_their_part_and_make_it_if_need_be() {
-    for dialect in Dialect::ALL {
+    for dialect in CONVERSING {
         let thinking = text(&performed(dialect, true, "reset after=2 part=reasoning"));
-        let name = if dialect == Dialect::Messages { "thinking_delta" } else { "reasoning_content" };
-        assert_eq!(thinking.matches(name).count(), 2);
+        let name = match dialect {
+            Dialect::ChatCompletions => "reasoning_content",
+            Dialect::Messages => "thinking_delta",
+            Dialect::Responses => "response.reasoning_text.delta",
+            Dialect::Gemini => "\"thought\":true",
+            Dialect::OllamaChat | Dialect::OllamaGenerate => "\"thinking\":",
+            Dialect::Completions => "",
+        };
+        let events = thinking.lines().filter(|line| line.contains('{') && line.contains(name));
+        assert_eq!((events.count(), read(&thinking).0.chars().count()), (2, 16), "{thinking}");
         let call = text(&performed(dialect, true, "reset after=9bytes part=tool_call"));
-        assert_eq!(read(&call).0, "{\"city\":\"");
-        assert!(call.contains("weather"));
+        let comes_whole = matches!(dialect, Dialect::Gemini | Dialect::OllamaChat);
+        assert_eq!(read(&call).0, if comes_whole { "" } else { "{\"city\":\"" });
+        // What comes before the first piece of a call that is divided names its tool; elsewhere nothing came.
+        let opened = call.lines().filter(|line| line.contains("\"name\":\"weather\""));
+        assert_eq!(opened.filter(|line| !line.contains("\"tools\":[{")).count(), usize::from(!comes_whole));
         let json = text(&performed(dialect, true, "reset after=4bytes part=json"));
         assert_eq!(read(&json).0, "{\"pl");
-        let mut without_tools = request(dialect, true);
+        let mut without_tools = request(true);
         without_tools["tools"] = json!([]);
         let refused = performed_with(dialect, &without_tools, "reset after=1 part=tool_call", &Settings::default());
         assert_eq!(refused.status(), Some(StatusCode::INTERNAL_SERVER_ERROR));
         assert!(text(&refused).contains("offers no tools"));
     }
+}
+
+#[test]
+fn a_part_that_a_dialect_does_not_have_cannot_be_cut() {
+    for (dialect, part) in [
+        (Dialect::OllamaGenerate, "tool_call"),
+        (Dialect::Completions, "tool_call"),
+        (Dialect::Completions, "reasoning"),
+    ] {
+        let refused = performed(dialect, true, &format!("reset after=1 part={part}"));
+        assert_eq!(refused.status(), Some(StatusCode::INTERNAL_SERVER_ERROR));
+        assert!(text(&refused).contains("this dialect does not have"), "{dialect:?}");
+    }
+    let thinking = text(&performed(Dialect::OllamaGenerate, true, "reset after=2 part=reasoning"));
+    assert_eq!((read(&thinking).0.chars().count(), thinking.matches("\"thinking\":").count()), (16, 2));
 }
 
 #[test]
@@ -203,20 +270,32 @@ fn endings_end_as_they_say() {
         assert_eq!(last(&play("stall after=2")), &Action::Hang);
         assert!(matches!(last(&play("eof after=2")), Action::Send(_)));
         let (content, finished, terminated) = read(&text(&play("done after=2")));
-        assert_eq!((content.chars().count(), finished, terminated), (16, false, true));
+        assert_eq!((content.chars().count(), finished, terminated), (16, false, dialect != Dialect::Gemini));
         let error = text(&play("error after=2 status=500"));
-        let shape =
-            if dialect == Dialect::Messages { "event: error\ndata: {\"type\":\"error\"" } else { "data: {\"error\"" };
-        assert!(error.contains(shape) && error.ends_with("\n\n"), "{error}");
+        let shape = match dialect {
+            Dialect::ChatCompletions | Dialect::Completions => "data: {\"error\":{\"message\":\"The server had",
+            Dialect::Messages => "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\"",
+            Dialect::Responses => {
+                "event: error\ndata: {\"type\":\"error\",\"code\":\"server_error\",\"message\":\"The server had"
+            }
+            Dialect::Gemini => "data: {\"error\":{\"code\":500,\"message\":\"An internal error",
+            Dialect::OllamaChat | Dialect::OllamaGenerate => "\n{\"error\":\"an error was encountered",
+        };
+        assert!(error.contains(shape) && error.ends_with('\n'), "{error}");
+        let failed = text(&play("failed after=2 status=500"));
+        assert_eq!(failed.contains("event: response.failed\n"), dialect == Dialect::Responses);
+        assert!(dialect == Dialect::Responses || failed == error);
         let malformed = text(&play("malformed after=2"));
         let broken = |line: &&str| {
-            line.strip_prefix("data: ").is_some_and(|d| d != "[DONE]" && serde_json::from_str::<Value>(d).is_err())
+            let data = line.strip_prefix("data: ").unwrap_or(line);
+            data.starts_with('{') && serde_json::from_str::<Value>(data).is_err()
         };
         assert_eq!(malformed.lines().filter(broken).count(), 1);
         assert!(read(&malformed).2, "the stream goes on");
         assert!(String::from_utf8(play("garbage after=2").body()).is_err());
         let severed = text(&play("error after=100wire"));
-        assert_eq!(&severed[100..102], "\n\n", "the event begins on a line of its own");
+        assert!(severed[100..].trim_start_matches('\n').starts_with(['e', 'd', '{']), "{severed}");
+        assert!(severed[100..].starts_with('\n'), "the event begins on a line of its own");
     }
 }
 
@@ -248,21 +327,25 @@ fn bytes_drip_split_and_keep_their_meaning() {
         assert_eq!(drip.body(), whole);
         let sizes = |performance: &Performance| performance.actions().iter().map(|a| sent(a).len()).max();
         assert_eq!(sizes(&drip), Some(1));
-        let split = performed(dialect, true, "split=5");
-        assert_eq!((split.body(), sizes(&split)), (whole.clone(), Some(5)));
+        let many_bytes = performed(dialect, true, "answer style=polyglot").body();
+        let split = performed(dialect, true, "split=5; answer style=polyglot");
+        assert_eq!((split.body(), sizes(&split)), (many_bytes, Some(5)));
         let broken_character = |action: &Action| str::from_utf8(sent(action)).is_err();
         assert!(split.actions().iter().any(broken_character), "some character is split");
         let crlf = text(&performed(dialect, true, "crlf"));
+        let whole_lines = String::from_utf8(whole.clone()).unwrap().replace("\r\n", "\n");
         assert_eq!(
-            (crlf.matches("\r\n").count(), crlf.replace("\r\n", "\n").as_bytes()),
-            (crlf.matches('\n').count(), &whole[..])
+            (crlf.matches("\r\n").count(), crlf.matches('\r').count(), crlf.replace("\r\n", "\n")),
+            (crlf.matches('\n').count(), crlf.matches('\n').count(), whole_lines)
         );
         let beating = text(&performed(dialect, true, "heartbeat=2"));
         let (content, ..) = read(&beating);
-        assert_eq!(beating.matches(": keep-alive\n\n").count(), content.chars().count().div_ceil(8).div_ceil(2));
+        let has_comments = !matches!(dialect, Dialect::OllamaChat | Dialect::OllamaGenerate);
+        let comments = content.chars().count().div_ceil(8).div_ceil(2) * usize::from(has_comments);
+        assert_eq!(beating.matches(": keep-alive\n\n").count(), comments);
         assert_eq!(beating.replace(": keep-alive\n\n", "").as_bytes(), whole);
         let stalled = performed(dialect, true, "stall after=1; heartbeat chunks=0 every_ms=100");
-        assert_eq!(text(&stalled).matches(": keep-alive").count(), 600);
+        assert_eq!(text(&stalled).matches(": keep-alive").count(), 600 * usize::from(has_comments));
         assert_eq!(last(&stalled), &Action::Hang);
     }
 }
@@ -281,14 +364,62 @@ fn filters_and_refusals_finish_cleanly() {
 }
 
 #[test]
+fn filters_and_refusals_are_said_as_each_dialect_says_them() {
+    let filtered = text(&performed(Dialect::Responses, true, "filter=3"));
+    assert_eq!((read(&filtered).0.chars().count(), read(&filtered).2), (24, true));
+    assert!(filtered.contains("event: response.incomplete\n"));
+    assert!(filtered.contains(r#""incomplete_details":{"reason":"content_filter"}"#));
+    let filtered = text(&performed(Dialect::Gemini, true, "filter=3"));
+    assert!(filtered.contains(r#""finishReason":"SAFETY""#) && read(&filtered).0.chars().count() == 24);
+    for stream in [true, false] {
+        let blocked = text(&performed(Dialect::Gemini, stream, "filter=0"));
+        assert!(blocked.contains(r#""promptFeedback":{"blockReason":"PROHIBITED_CONTENT"}"#), "{blocked}");
+        assert!(!blocked.contains("candidates\""), "{blocked}");
+    }
+    let refused = text(&performed(Dialect::Responses, true, "refusal message=No."));
+    for event in ["response.refusal.delta", "response.refusal.done", "response.completed"] {
+        assert_eq!(refused.matches(&format!("event: {event}\n")).count(), 1, "{refused}");
+    }
+    assert_eq!(read(&refused).0, "No.");
+    for dialect in [Dialect::Gemini, Dialect::OllamaChat, Dialect::OllamaGenerate, Dialect::Completions] {
+        assert_eq!(read(&text(&performed(dialect, true, "refusal message=No."))), ("No.".to_owned(), true, true));
+    }
+    let filtered = text(&performed(Dialect::Completions, true, "filter=3"));
+    assert!(filtered.contains(r#""finish_reason":"content_filter""#));
+}
+
+#[test]
+fn a_failure_within_responses_counts_on_and_names_its_cause() {
+    for (words, name) in [("failed after=2 status=429", "response.failed"), ("error after=2 status=429", "error")] {
+        let body = text(&performed(Dialect::Responses, true, &format!("{words}; heartbeat")));
+        let events: Vec<Value> =
+            body.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok()).collect();
+        let numbers: Vec<_> = events.iter().map(|event| event["sequence_number"].as_u64().unwrap()).collect();
+        // Two that begin the response, two that begin the message, two pieces of it, and the failure.
+        assert_eq!(numbers, (0..7).collect::<Vec<_>>());
+        assert_eq!(events[6]["type"], name);
+        let error = if name == "error" { &events[6] } else { &events[6]["response"]["error"] };
+        assert_eq!(error["code"], "rate_limit_exceeded");
+        assert!(error["message"].as_str().unwrap().starts_with("Rate limit reached"));
+    }
+    let body = text(&performed(Dialect::Responses, true, "failed after=2"));
+    assert!(body.contains(r#""status":"failed""#) && body.contains(r#""code":"server_error""#), "{body}");
+}
+
+#[test]
 fn usage_can_be_missing() {
     for dialect in Dialect::ALL {
+        let name = match dialect {
+            Dialect::ChatCompletions | Dialect::Completions => "\"prompt_tokens\":",
+            Dialect::Messages | Dialect::Responses => "\"input_tokens\":",
+            Dialect::Gemini => "\"usageMetadata\":",
+            Dialect::OllamaChat | Dialect::OllamaGenerate => "eval_count\":",
+        };
         for stream in [true, false] {
-            let mut request = request(dialect, stream);
+            let mut request = request(stream);
             request["stream_options"] = json!({ "include_usage": true });
-            let usage =
-                |words| text(&performed_with(dialect, &request, words, &Settings::default())).contains("_tokens");
-            assert!(usage("pass") && !usage("missing_usage"));
+            let usage = |words| text(&performed_with(dialect, &request, words, &Settings::default())).contains(name);
+            assert!(usage("pass") && !usage("missing_usage"), "{dialect:?}");
         }
     }
 }
@@ -316,7 +447,8 @@ fn answers_are_replaced() {
 #[test]
 fn a_flapping_provider_fails_every_other_call() {
     let settings = Settings::default();
-    let body = request(Dialect::Messages, false).to_string();
+    let (_, body) = spoken(Dialect::Messages, &request(false));
+    let body = body.to_string();
     let faults = [Fault::Flapping { status: 503, period: 2 }];
     let status = |call| {
         let cue = Cue { dialect: Dialect::Messages, body: body.as_bytes(), settings: &settings, faults: &faults, call };
@@ -328,6 +460,28 @@ fn a_flapping_provider_fails_every_other_call() {
 #[test]
 fn only_listed_models_are_served() {
     let settings = Settings { models: vec!["other".to_owned()], ..Settings::default() };
-    let refused = performed_with(Dialect::ChatCompletions, &request(Dialect::ChatCompletions, true), "pass", &settings);
-    assert_eq!(refused.status(), Some(StatusCode::NOT_FOUND));
+    for dialect in Dialect::ALL {
+        let refused = performed_with(dialect, &request(true), "pass", &settings);
+        assert_eq!(refused.status(), Some(StatusCode::NOT_FOUND));
+        let message = match dialect {
+            Dialect::ChatCompletions | Dialect::Messages | Dialect::Responses | Dialect::Completions => {
+                "The model `m` does not"
+            }
+            Dialect::Gemini => "models/m is not found for API version v1beta",
+            Dialect::OllamaChat | Dialect::OllamaGenerate => "{\"error\":\"model 'm' not found\"}",
+        };
+        assert!(text(&refused).contains(message), "{}", text(&refused));
+    }
+}
+
+#[test]
+fn gemini_without_a_path_answers_for_the_model_in_the_body() {
+    let body = json!({ "model": "models/m", "contents": [{ "parts": [{ "text": "Hello" }] }] }).to_string();
+    let settings = Settings::default();
+    let cue = Cue { dialect: Dialect::Gemini, body: body.as_bytes(), settings: &settings, faults: &[], call: 1 };
+    let whole: Value = serde_json::from_slice(&perform(&cue).body()).unwrap();
+    assert_eq!(whole["modelVersion"], "m");
+    assert_eq!(perform(&cue), perform_at(&cue, "/v1beta/models/m:generateContent"));
+    let array = perform_at(&cue, "/v1beta/models/m:streamGenerateContent");
+    assert_eq!(array.status(), Some(StatusCode::BAD_REQUEST));
 }

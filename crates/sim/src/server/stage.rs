@@ -10,12 +10,13 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::chance::{Chance, digest};
-use crate::dialect::{Denial, Dialect, Rules};
+use crate::dialect::{Denial, Dialect, Framing, Rules};
 use crate::fault::{Directive, Fault, FaultError, draw};
-use crate::ledger::{Ending, Ledger, Outcome, Received};
+use crate::ledger::{Ending, Ledger, Outcome, Planned, Received};
 use crate::peek::Peek;
 use crate::performance::{Cue, Performance, denied, perform_with};
 use crate::quota::{Left, Limit, Quota};
+use crate::route::{Address, Errand, Route};
 use crate::script::{Progress, Script};
 use crate::settings::{AnswerSettings, Settings};
 
@@ -70,9 +71,8 @@ pub(super) struct Entry {
 pub(super) struct Question<'a> {
     pub(super) head: &'a request::Parts,
     pub(super) body: &'a [u8],
-    /// The dialect, if it is a call for an answer.
-    pub(super) call: Option<Dialect>,
-    /// The body's top level, if it is a call for an answer.
+    pub(super) route: Route<'a>,
+    /// The body's top level, if it is a call for an answer; with what the path says instead.
     pub(super) peek: Peek<'a>,
 }
 
@@ -142,6 +142,7 @@ impl Stage {
                 headers: head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
                 body: Bytes::new(),
                 faults: Vec::new(),
+                window: None,
                 status: None,
                 outcome: Outcome::Playing,
                 chunks_sent: 0,
@@ -176,7 +177,8 @@ impl Stage {
         }
         let Left { requests, tokens } = self.state().quota.left();
         let names = match dialect {
-            Dialect::ChatCompletions => [
+            Dialect::Gemini | Dialect::OllamaChat | Dialect::OllamaGenerate => return headers,
+            Dialect::ChatCompletions | Dialect::Responses | Dialect::Completions => [
                 ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests"),
                 ("x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens"),
             ],
@@ -196,7 +198,7 @@ impl Stage {
 
     /// Decides what happens to a request: by its header, else its directive, else the script, else by chance.
     pub(super) fn plan(&self, question: &Question<'_>) -> Result<Plan, FaultError> {
-        let is_call = question.call.is_some();
+        let is_call = question.is_call();
         let call = {
             let mut state = self.state();
             state.calls += u64::from(is_call);
@@ -206,7 +208,7 @@ impl Stage {
             let Directive { faults, answer } = String::from_utf8_lossy(words.as_bytes()).parse()?;
             return Ok(Plan { faults, answer, call });
         }
-        if let Some(directive) = question.call.and_then(|dialect| self.directive(dialect, question.body)) {
+        if let Some(directive) = self.directive(question) {
             let Directive { faults, answer } = directive?;
             return Ok(Plan { faults, answer, call });
         }
@@ -224,17 +226,18 @@ impl Stage {
     }
 
     /// What is done for a call for an answer.
-    pub(super) fn perform(&self, dialect: Dialect, question: &Question<'_>, plan: &Plan) -> Performance {
+    pub(super) fn perform(&self, question: &Question<'_>, plan: &Plan) -> Performance {
+        let Route { dialect, address, .. } = question.route;
         let cue = Cue { dialect, body: question.body, settings: &self.settings, faults: &plan.faults, call: plan.call };
         let answer = plan.answer.as_ref().unwrap_or(&self.settings.answer);
         let plain = self.settings.canned && plan.faults.is_empty() && plan.answer.is_none();
         let Some(key) = plain.then_some(question.peek).and_then(|peek| CannedKey::new(dialect, &peek)) else {
-            return perform_with(&cue, answer);
+            return perform_with(&cue, answer, address);
         };
         if let Some(performance) = self.state().canned.get(&key) {
             return performance.clone();
         }
-        let performance = perform_with(&cue, answer);
+        let performance = perform_with(&cue, answer, address);
         if performance.tokens() > 0 {
             let mut state = self.state();
             if state.canned.len() >= MOST_CANNED {
@@ -250,13 +253,20 @@ impl Stage {
         denied(dialect, &Denial::new(400, error.to_string()).with_code("sim_directive"))
     }
 
-    fn directive(&self, dialect: Dialect, body: &[u8]) -> Option<Result<Directive, FaultError>> {
+    fn directive(&self, question: &Question<'_>) -> Option<Result<Directive, FaultError>> {
+        let Question { body, route: Route { dialect, address, .. }, .. } = *question;
         let settings = &self.settings;
-        if !settings.directives || settings.canned || !str::from_utf8(body).is_ok_and(|text| text.contains("[[sim:")) {
+        if !question.is_call() || !settings.directives || settings.canned {
             return None;
         }
-        let asked = dialect.decode(body, Rules { seed: settings.seed, answer: &settings.answer }).ok()?;
+        str::from_utf8(body).ok().filter(|text| text.contains("[[sim:"))?;
+        let asked = dialect.decode(body, self.rules(address)).ok()?;
         Directive::within(asked.last_user_text()?)
+    }
+
+    /// What a request to `address` is checked against.
+    pub(super) fn rules<'a>(&'a self, address: Address<'a>) -> Rules<'a> {
+        Rules { seed: self.settings.seed, answer: &self.settings.answer, address }
     }
 
     fn by_chance(&self, call: u64) -> Option<Fault> {
@@ -297,12 +307,19 @@ impl State {
     }
 }
 
+impl Question<'_> {
+    /// Whether an answer of the model is wanted.
+    pub(super) fn is_call(&self) -> bool {
+        self.route.errand == Some(Errand::Answer)
+    }
+}
+
 impl CannedKey {
     fn new(dialect: Dialect, peek: &Peek<'_>) -> Option<Self> {
         Some(Self {
             dialect,
             model: peek.model?.to_owned(),
-            stream: peek.stream,
+            stream: peek.stream.unwrap_or(dialect.framing() == Framing::Lines),
             include_usage: peek.include_usage,
             prompt_tokens: peek.prompt_tokens(),
         })
@@ -316,7 +333,8 @@ impl Entry {
 
     pub(super) fn plan(&self, faults: &[Fault], performance: &Performance) {
         let status = performance.status().map(|status| status.as_u16());
-        self.note(|ledger| ledger.set_plan(self.number, faults, status));
+        let planned = Planned { status, window: performance.window() };
+        self.note(|ledger| ledger.set_plan(self.number, faults, planned));
     }
 
     fn note(&self, note: impl FnOnce(&mut Ledger)) {

@@ -9,6 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::spoken::spoken;
+
 /// How long a client waits for more before it calls a connection silent.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -50,6 +52,13 @@ impl Seen {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// What an error says, in any dialect.
+    pub(crate) fn error(&self) -> String {
+        let body = self.json();
+        let message = body.pointer("/error/message").unwrap_or(&body["error"]);
+        message.as_str().unwrap_or_else(|| panic!("{body}")).to_owned()
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
@@ -62,6 +71,7 @@ pub(crate) async fn sim(change: impl FnOnce(&mut Settings)) -> Running {
     Sim::start(settings).await.unwrap()
 }
 
+/// A question as for Chat Completions.
 pub(crate) fn question(stream: bool) -> Value {
     json!({
         "model": "m", "max_tokens": 4000, "stream": stream,
@@ -69,9 +79,10 @@ pub(crate) fn question(stream: bool) -> Value {
     })
 }
 
-/// Asks for an answer; `headers` are whole lines.
-pub(crate) async fn ask(sim: &Running, dialect: Dialect, body: &Value, headers: &[&str]) -> Seen {
-    send(sim, "POST", dialect.path(), body.to_string().as_bytes(), headers).await
+/// Asks for an answer to a question as for Chat Completions, in its dialect; `headers` are whole lines.
+pub(crate) async fn ask(sim: &Running, dialect: Dialect, chat: &Value, headers: &[&str]) -> Seen {
+    let (target, body) = spoken(dialect, chat);
+    send(sim, "POST", &target, body.to_string().as_bytes(), headers).await
 }
 
 /// Asks for an answer with the fault in the header.

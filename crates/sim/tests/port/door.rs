@@ -3,21 +3,42 @@
 use std::time::Duration;
 
 use commonwatt_sim::{Dialect, Fault, Script};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::client::{End, ask, ask_with, question, send, sim};
+use crate::client::{End, Seen, ask, ask_with, question, send, sim};
+use crate::spoken::CONVERSING;
 
 #[tokio::test]
-async fn a_wrong_key_is_refused_in_both_dialects() {
+async fn a_wrong_key_is_refused_in_every_dialect() {
     let sim = sim(|settings| settings.api_key = Some("sk-good".to_owned())).await;
+    let bearer = "authorization: Bearer sk-good";
     for (dialect, good, kind) in [
-        (Dialect::ChatCompletions, "authorization: Bearer sk-good", "invalid_request_error"),
-        (Dialect::Messages, "x-api-key: sk-good", "authentication_error"),
+        (Dialect::ChatCompletions, bearer, json!("invalid_request_error")),
+        (Dialect::Messages, "x-api-key: sk-good", json!("authentication_error")),
+        (Dialect::Responses, bearer, json!("invalid_request_error")),
+        (Dialect::Completions, bearer, json!("invalid_request_error")),
+        (Dialect::OllamaChat, bearer, Value::Null),
+        (Dialect::OllamaGenerate, bearer, Value::Null),
     ] {
         let refused = ask(&sim, dialect, &question(true), &["authorization: Bearer sk-bad"]).await;
-        assert_eq!((refused.status(), &refused.json()["error"]["type"]), (401, &json!(kind)));
+        assert_eq!((refused.status(), &refused.json()["error"]["type"]), (401, &kind));
         assert_eq!(ask(&sim, dialect, &question(true), &[]).await.status(), 401);
         assert_eq!(ask(&sim, dialect, &question(true), &[good]).await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn gemini_takes_its_key_in_a_header_or_in_the_query_and_refuses_it_with_400() {
+    let sim = sim(|settings| settings.api_key = Some("k-good".to_owned())).await;
+    let state = |seen: &Seen| seen.json()["error"]["status"].clone();
+    let missing = ask(&sim, Dialect::Gemini, &question(true), &["authorization: Bearer k-good"]).await;
+    assert_eq!((missing.status(), state(&missing)), (403, json!("PERMISSION_DENIED")));
+    let wrong = ask(&sim, Dialect::Gemini, &question(true), &["x-goog-api-key: k-bad"]).await;
+    assert_eq!((wrong.status(), state(&wrong)), (400, json!("INVALID_ARGUMENT")));
+    assert_eq!(wrong.json()["error"]["details"][0]["reason"], "API_KEY_INVALID");
+    assert_eq!(ask(&sim, Dialect::Gemini, &question(true), &["x-goog-api-key: k-good"]).await.status(), 200);
+    for (key, status) in [("k-good", 200), ("k-bad", 400)] {
+        assert_eq!(send(&sim, "GET", &format!("/v1beta/models?key={key}"), b"", &[]).await.status(), status);
     }
 }
 
@@ -31,6 +52,7 @@ async fn tokens_per_minute_are_refused_until_the_window_has_moved_on() {
     for (dialect, remaining) in [
         (Dialect::ChatCompletions, "x-ratelimit-remaining-tokens"),
         (Dialect::Messages, "anthropic-ratelimit-tokens-remaining"),
+        (Dialect::Responses, "x-ratelimit-remaining-tokens"),
     ] {
         sim.reset();
         let seen = ask(&sim, dialect, &question(false), &[]).await;
@@ -100,7 +122,7 @@ async fn a_directive_in_the_last_message_goes_before_the_script_and_a_header_bef
     let sim = sim(|settings| settings.script = Script::from_words("status=500").unwrap()).await;
     let mut body = question(true);
     body["messages"][0]["content"] = json!("Hello [[sim: status=529 retry_after_s=2]]");
-    for dialect in Dialect::ALL {
+    for dialect in CONVERSING {
         let seen = ask(&sim, dialect, &body, &[]).await;
         assert_eq!((seen.status(), seen.header("retry-after")), (529, Some("2")));
         assert_eq!(ask(&sim, dialect, &body, &["x-sim-fault: status=413"]).await.status(), 413);
@@ -122,9 +144,15 @@ async fn what_is_asked_wrongly_is_refused_in_the_dialect() {
     let sim = sim(|settings| settings.max_body_bytes = 1000).await;
     let status = async |method: &str, path: &str, body: &str, header: &str| {
         let seen = send(&sim, method, path, body.as_bytes(), &[header]).await;
-        assert!(seen.json()["error"]["message"].is_string(), "{}", seen.text());
+        assert!(!seen.error().is_empty());
         seen.status()
     };
+    for dialect in Dialect::ALL {
+        assert_eq!(status("POST", dialect.path(), "{", "x: y").await, 400);
+        assert_eq!(status("GET", dialect.path(), "", "x: y").await, 405);
+    }
+    assert_eq!(status("POST", "/v1beta/models/m:sing", "{}", "x: y").await, 404);
+    assert_eq!(status("POST", "/api/pull", "{}", "x: y").await, 404);
     assert_eq!(status("POST", "/v1/chat/completions", "{", "x: y").await, 400);
     assert_eq!(status("POST", "/v1/messages", "{}", "x: y").await, 400);
     assert_eq!(status("POST", "/v1/messages", "{}", "no-version: 1").await, 400);

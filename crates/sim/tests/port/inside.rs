@@ -6,6 +6,7 @@ use commonwatt_sim::{Dialect, Inside, Outcome, Script, Settings, Sim};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::{End, Seen, ask, question, read, sim, write};
+use crate::spoken::spoken;
 
 fn inside(change: impl FnOnce(&mut Settings)) -> Inside {
     let mut settings = Settings::default();
@@ -15,7 +16,8 @@ fn inside(change: impl FnOnce(&mut Settings)) -> Inside {
 
 async fn ask_inside(sim: &Inside, dialect: Dialect, stream: bool) -> Seen {
     let mut pipe = sim.connect();
-    write(&mut pipe, "POST", dialect.path(), question(stream).to_string().as_bytes(), &[]).await;
+    let (target, body) = spoken(dialect, &question(stream));
+    write(&mut pipe, "POST", &target, body.to_string().as_bytes(), &[]).await;
     read(&mut pipe).await
 }
 
@@ -29,7 +31,7 @@ async fn a_pipe_carries_what_a_port_does() {
             assert_eq!((seen.end, seen.head, seen.body), (End::Complete, expected.head, expected.body));
         }
     }
-    assert_eq!((pipe.calls(), pipe.requests().len()), (4, 4));
+    assert_eq!((pipe.calls(), pipe.requests().len()), (14, 14));
     pipe.reset();
     assert_eq!(pipe.calls(), 0);
 }

@@ -7,8 +7,13 @@
     reason = "a test fails by panic, in its helpers too"
 )]
 
+mod besides;
 mod client;
+mod dialects;
 mod door;
 mod faults;
 mod inside;
+mod spoken;
 mod wire;
+
+use commonwatt_sim::Dialect;

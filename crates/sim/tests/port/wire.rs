@@ -10,21 +10,31 @@ use tokio::time::Instant;
 use crate::client::{End, ask, ask_with, question, read, send, sim, write};
 
 #[tokio::test]
-async fn a_stream_is_chunked_and_complete_in_both_dialects() {
+async fn a_stream_is_chunked_and_complete_in_every_dialect() {
     let sim = sim(|settings| settings.answer.text = Some("0123456789".repeat(8))).await;
     for (dialect, last) in [
         (Dialect::ChatCompletions, "data: [DONE]\n\n"),
         (Dialect::Messages, "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"),
+        (Dialect::Responses, ",\"sequence_number\":17}\n\n"),
+        (Dialect::Gemini, "}]}}\r\n\r\n"),
+        (Dialect::OllamaChat, ",\"eval_duration\":400000000}\n"),
+        (Dialect::OllamaGenerate, ",\"eval_duration\":400000000}\n"),
+        (Dialect::Completions, "data: [DONE]\n\n"),
     ] {
         let seen = ask(&sim, dialect, &question(true), &[]).await;
         assert_eq!((seen.status(), seen.end), (200, End::Complete));
-        assert_eq!(seen.header("content-type"), Some("text/event-stream; charset=utf-8"));
+        let is_ollama = matches!(dialect, Dialect::OllamaChat | Dialect::OllamaGenerate);
+        let content_type = if is_ollama { "application/x-ndjson" } else { "text/event-stream; charset=utf-8" };
+        assert_eq!(seen.header("content-type"), Some(content_type));
         assert_eq!(seen.header("transfer-encoding"), Some("chunked"));
-        assert!(seen.text().ends_with(last));
-        assert_eq!(seen.chunks.len(), seen.text().matches("data: ").count(), "an event is a chunk");
-        assert!(seen.header("x-request-id").or(seen.header("request-id")).is_some());
+        assert!(seen.text().ends_with(last), "{}", seen.text());
+        let events =
+            seen.text().lines().filter(|line| line.starts_with(if is_ollama { "{" } else { "data: " })).count();
+        assert_eq!(seen.chunks.len(), events, "an event is a chunk");
+        let id = seen.header("x-request-id").or(seen.header("request-id"));
+        assert_eq!(id.is_some(), !is_ollama && dialect != Dialect::Gemini);
     }
-    assert_eq!(sim.calls(), 2);
+    assert_eq!(sim.calls(), 7);
 }
 
 #[tokio::test]
@@ -37,7 +47,8 @@ async fn an_answer_that_is_not_streamed_has_a_length() {
             (200, End::Complete, Some("application/json"))
         );
         assert_eq!(seen.header("content-length"), Some(seen.body.len().to_string().as_str()));
-        assert!(seen.json()["usage"].is_object());
+        let body = seen.json();
+        assert!(body["usage"].is_object() || body["usageMetadata"].is_object() || body["eval_count"].is_u64());
     }
 }
 
@@ -82,7 +93,7 @@ async fn the_same_seed_gives_the_same_run() {
         .await;
         let mut run = Vec::new();
         for index in 0..60 {
-            let dialect = if index % 2 == 0 { Dialect::ChatCompletions } else { Dialect::Messages };
+            let dialect = Dialect::ALL[index % Dialect::ALL.len()];
             run.push(ask(&sim, dialect, &question(index % 3 != 0), &[]).await);
         }
         tokio::time::resume();
@@ -169,7 +180,7 @@ async fn canned_answers_are_the_same_whatever_was_asked() {
         assert_eq!(ask_with(&sim, dialect, true, "status=500").await.status(), 500);
     }
     assert!(sim.requests().is_empty());
-    assert_eq!(sim.calls(), 6);
+    assert_eq!(sim.calls(), 21);
 }
 
 #[tokio::test]
