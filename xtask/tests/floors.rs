@@ -32,16 +32,19 @@ const HOUSE: &[Room] = &[
         package: "commonwatt-core",
         floor: Floor::Number(0),
         diet: &[
-            "thiserror", //
+            "bytes", //
+            "thiserror",
         ],
     },
     Room {
         package: "commonwatt-wire",
         floor: Floor::Number(1),
         diet: &[
-            "bytes", //
+            "base64", //
+            "bytes",
             "memchr",
             "serde",
+            "simdutf8",
             "thiserror",
         ],
     },

@@ -4,6 +4,8 @@
 
 #[path = "daemon/clients.rs"]
 mod clients;
+#[path = "daemon/dialects.rs"]
+mod dialects;
 #[path = "daemon/failures.rs"]
 mod failures;
 #[path = "daemon/newcomers.rs"]

@@ -1,6 +1,6 @@
 //! What comes back: an answer as a stream of deltas, and the whole that they add up to.
 
-use crate::call::{RawJson, Reasoning, ToolCall};
+use crate::call::{RawJson, Reasoning};
 
 /// One step of an answer, in the order in which the model produced it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,13 @@ pub enum Delta {
     ReasoningSignature(String),
     /// A thinking block that its author sealed whole.
     RedactedReasoning(String),
+    /// The seal of the reasoning item that just ended (Responses): its id, and its `encrypted_content`.
+    EncryptedReasoning {
+        /// The item's id.
+        id: String,
+        /// Opaque.
+        content: String,
+    },
     /// A refusal written by the model.
     Refusal(String),
     /// A tool call begins.
@@ -38,6 +45,16 @@ pub enum Delta {
         /// JSON text.
         fragment: String,
     },
+    /// The seal of the thinking that led to a tool call (Gemini's `thoughtSignature`).
+    ToolCallSignature {
+        /// Which tool call.
+        index: u32,
+        /// Opaque.
+        signature: String,
+    },
+    /// A block or an item that only the provider's dialect knows, whole: `(type name, block)`. Another dialect names it
+    /// as lost.
+    Opaque(String, RawJson),
     /// Log probabilities of the text just sent, in OpenAI's shape: the value of `logprobs.content`.
     Logprobs(RawJson),
     /// The model has ended.
@@ -52,9 +69,14 @@ impl Delta {
     pub fn is_content(&self) -> bool {
         match self {
             Self::Text(text) | Self::Reasoning(text) | Self::Refusal(text) => !text.is_empty(),
-            Self::RedactedReasoning(_) | Self::ToolCallStarted { .. } | Self::ToolCallArguments { .. } => true,
+            Self::RedactedReasoning(_)
+            | Self::ToolCallStarted { .. }
+            | Self::ToolCallArguments { .. }
+            | Self::Opaque(..) => true,
             Self::Started { .. }
             | Self::ReasoningSignature(_)
+            | Self::EncryptedReasoning { .. }
+            | Self::ToolCallSignature { .. }
             | Self::Logprobs(_)
             | Self::Finished(_)
             | Self::Usage(_) => false,
@@ -142,6 +164,21 @@ pub enum Block {
     Refusal(String),
     /// A tool call.
     ToolCall(ToolCall),
+    /// What only the provider's dialect knows: `(type name, block)`.
+    Opaque(String, RawJson),
+}
+
+/// A tool call, as it grows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolCall {
+    /// Its id, which the output will repeat.
+    pub id: String,
+    /// The function.
+    pub name: String,
+    /// Its arguments so far: a JSON text as the model writes it, not necessarily valid.
+    pub arguments: String,
+    /// Gemini's `thoughtSignature`.
+    pub signature: Option<String>,
 }
 
 impl Answer {
@@ -160,18 +197,25 @@ impl Answer {
             }
             Delta::Refusal(text) => match self.blocks.last_mut() {
                 Some(Block::Refusal(so_far)) => so_far.push_str(&text),
-                Some(Block::Text(_) | Block::Reasoning(_) | Block::ToolCall(_)) | None => {
+                Some(Block::Text(_) | Block::Reasoning(_) | Block::ToolCall(_) | Block::Opaque(..)) | None => {
                     self.blocks.push(Block::Refusal(text));
                 }
             },
             Delta::ToolCallStarted { index: _, id, name } => {
-                self.blocks.push(Block::ToolCall(ToolCall { id, name, arguments: String::new() }));
+                self.blocks.push(Block::ToolCall(ToolCall { id, name, arguments: String::new(), signature: None }));
             }
             Delta::ToolCallArguments { index, fragment } => {
                 if let Some(call) = self.tool_call_mut(index) {
                     call.arguments.push_str(&fragment);
                 }
             }
+            Delta::EncryptedReasoning { id, content } => self.encrypt_reasoning(id, content),
+            Delta::ToolCallSignature { index, signature } => {
+                if let Some(call) = self.tool_call_mut(index) {
+                    call.signature = Some(signature);
+                }
+            }
+            Delta::Opaque(kind, raw) => self.blocks.push(Block::Opaque(kind, raw)),
             Delta::Logprobs(raw) => self.logprobs.push(raw),
             Delta::Finished(finish) => self.finish = Some(finish),
             Delta::Usage(usage) => self.usage = Some(usage),
@@ -184,7 +228,7 @@ impl Answer {
         self.blocks.iter().any(|block| match block {
             Block::Text(text) | Block::Refusal(text) => !text.is_empty(),
             Block::Reasoning(reasoning) => !reasoning.text.is_empty() || reasoning.redacted.is_some(),
-            Block::ToolCall(_) => true,
+            Block::ToolCall(_) | Block::Opaque(..) => true,
         })
     }
 
@@ -193,7 +237,7 @@ impl Answer {
     pub fn text(&self) -> String {
         let texts = self.blocks.iter().filter_map(|block| match block {
             Block::Text(text) => Some(text.as_str()),
-            Block::Reasoning(_) | Block::Refusal(_) | Block::ToolCall(_) => None,
+            Block::Reasoning(_) | Block::Refusal(_) | Block::ToolCall(_) | Block::Opaque(..) => None,
         });
         texts.collect()
     }
@@ -202,14 +246,14 @@ impl Answer {
     pub fn tool_calls(&self) -> impl Iterator<Item = &ToolCall> {
         self.blocks.iter().filter_map(|block| match block {
             Block::ToolCall(call) => Some(call),
-            Block::Text(_) | Block::Reasoning(_) | Block::Refusal(_) => None,
+            Block::Text(_) | Block::Reasoning(_) | Block::Refusal(_) | Block::Opaque(..) => None,
         })
     }
 
     fn push_text(&mut self, text: &str) {
         match self.blocks.last_mut() {
             Some(Block::Text(so_far)) => so_far.push_str(text),
-            Some(Block::Reasoning(_) | Block::Refusal(_) | Block::ToolCall(_)) | None => {
+            Some(Block::Reasoning(_) | Block::Refusal(_) | Block::ToolCall(_) | Block::Opaque(..)) | None => {
                 self.blocks.push(Block::Text(text.to_owned()));
             }
         }
@@ -218,10 +262,9 @@ impl Answer {
     /// A sealed block is finished, so text after it opens another.
     fn push_reasoning(&mut self, text: &str) {
         match self.blocks.last_mut() {
-            Some(Block::Reasoning(open)) if open.redacted.is_none() && open.signature.is_none() => {
-                open.text.push_str(text);
-            }
-            Some(Block::Reasoning(_) | Block::Text(_) | Block::Refusal(_) | Block::ToolCall(_)) | None => {
+            Some(Block::Reasoning(open)) if !open.is_sealed() => open.text.push_str(text),
+            Some(Block::Reasoning(_) | Block::Text(_) | Block::Refusal(_) | Block::ToolCall(_) | Block::Opaque(..))
+            | None => {
                 self.blocks.push(Block::Reasoning(Reasoning { text: text.to_owned(), ..Reasoning::default() }));
             }
         }
@@ -229,19 +272,29 @@ impl Answer {
 
     fn seal_reasoning(&mut self, signature: String) {
         match self.blocks.last_mut() {
-            Some(Block::Reasoning(open)) if open.redacted.is_none() && open.signature.is_none() => {
-                open.signature = Some(signature);
-            }
-            Some(Block::Reasoning(_) | Block::Text(_) | Block::Refusal(_) | Block::ToolCall(_)) | None => {
+            Some(Block::Reasoning(open)) if !open.is_sealed() => open.signature = Some(signature),
+            Some(Block::Reasoning(_) | Block::Text(_) | Block::Refusal(_) | Block::ToolCall(_) | Block::Opaque(..))
+            | None => {
                 self.blocks.push(Block::Reasoning(Reasoning { signature: Some(signature), ..Reasoning::default() }));
             }
+        }
+    }
+
+    fn encrypt_reasoning(&mut self, id: String, content: String) {
+        let sealed = Reasoning { id: Some(id), encrypted: Some(content), ..Reasoning::default() };
+        match self.blocks.last_mut() {
+            Some(Block::Reasoning(open)) if !open.is_sealed() => {
+                *open = Reasoning { text: std::mem::take(&mut open.text), ..sealed };
+            }
+            Some(Block::Reasoning(_) | Block::Text(_) | Block::Refusal(_) | Block::ToolCall(_) | Block::Opaque(..))
+            | None => self.blocks.push(Block::Reasoning(sealed)),
         }
     }
 
     fn tool_call_mut(&mut self, index: u32) -> Option<&mut ToolCall> {
         let mut calls = self.blocks.iter_mut().filter_map(|block| match block {
             Block::ToolCall(call) => Some(call),
-            Block::Text(_) | Block::Reasoning(_) | Block::Refusal(_) => None,
+            Block::Text(_) | Block::Reasoning(_) | Block::Refusal(_) | Block::Opaque(..) => None,
         });
         calls.nth(usize::try_from(index).ok()?)
     }

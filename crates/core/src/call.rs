@@ -4,9 +4,28 @@
 //! other dialect can be read into them. A canonical call is only made when an attempt needs one; a call that stays in
 //! its own dialect is forwarded byte for byte and described by [`Requirements`] alone.
 
-/// JSON text that the core carries but never looks into (schemas, arguments, unknown fields).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RawJson(pub String);
+use bytes::Bytes;
+
+use crate::text::Text;
+
+/// JSON text that the core carries but never looks into (schemas, unknown fields): valid, and mostly a slice of the
+/// request in which it stood.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RawJson(pub Bytes);
+
+impl std::fmt::Debug for RawJson {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("RawJson").field(&self.as_str()).finish()
+    }
+}
+
+impl RawJson {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
 
 /// One request in canonical form.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -68,6 +87,8 @@ pub enum Item {
         /// Whether the function failed.
         is_error: bool,
     },
+    /// An item that only the source dialect knows, kept whole: `(type name, item)`.
+    Opaque(String, RawJson),
     /// A field of the item before it that only the source dialect knows: `(name, value)`.
     Field(String, RawJson),
 }
@@ -87,11 +108,11 @@ pub enum Role {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Part {
     /// Plain text.
-    Text(String),
+    Text(Text),
     /// An image, by address or by value.
     Image(Image),
     /// A refusal written by the model instead of an answer.
-    Refusal(String),
+    Refusal(Text),
     /// A block that only the source dialect knows, kept whole: `(type name, block)`.
     Opaque(String, RawJson),
     /// A field of the part before it that only the source dialect knows, such as a cache mark: `(name, value)`.
@@ -113,7 +134,7 @@ pub enum Image {
         /// Such as `image/png`.
         media_type: String,
         /// Standard base64.
-        data: String,
+        data: Text,
         /// OpenAI's `detail` wish.
         detail: Option<String>,
     },
@@ -128,17 +149,31 @@ pub struct Reasoning {
     pub signature: Option<String>,
     /// Anthropic's `redacted_thinking` data; opaque.
     pub redacted: Option<String>,
+    /// Responses' `encrypted_content`; valid only for the organisation that made it.
+    pub encrypted: Option<String>,
+    /// Responses' id of the item.
+    pub id: Option<String>,
+}
+
+impl Reasoning {
+    /// Whether its author sealed it: only that one takes it back.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        self.signature.is_some() || self.redacted.is_some() || self.encrypted.is_some()
+    }
 }
 
 /// A function call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ToolCall {
     /// Its id, which the output repeats.
     pub id: String,
     /// The function.
     pub name: String,
     /// Its arguments: a JSON text as the model wrote it, not necessarily valid.
-    pub arguments: String,
+    pub arguments: Text,
+    /// Gemini's `thoughtSignature`: the seal of the thinking that led to the call. Gemini 3 wants it back.
+    pub signature: Option<String>,
 }
 
 /// A function that the client offers.
@@ -237,6 +272,10 @@ pub struct Requirements {
     pub json_schema: bool,
     /// More than one answer to the question.
     pub many_choices: bool,
+    /// Not an answer at all, but vectors that stand for the texts.
+    pub embeddings: bool,
+    /// Not an answer at all, but documents in the order of their relevance.
+    pub rerank: bool,
     /// Size of the request body in bytes; a lower bound of its tokens is derived from it.
     pub body_bytes: u64,
     /// Tokens that the client wants to have room for; zero when it did not say.

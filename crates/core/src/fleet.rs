@@ -151,6 +151,10 @@ pub struct Abilities {
     pub json_schema: Ability,
     /// Several answers to one question.
     pub many_choices: Ability,
+    /// Vectors that stand for texts.
+    pub embeddings: Ability,
+    /// Documents in the order of their relevance.
+    pub rerank: Ability,
 }
 
 /// A model at a provider: what a call can be sent to.

@@ -23,6 +23,7 @@ pub mod patience;
 pub mod plan;
 pub mod refusal;
 pub mod route;
+pub mod text;
 
 /// A moment on the monotonic clock of the running process, in milliseconds since it started.
 ///

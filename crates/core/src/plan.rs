@@ -10,7 +10,7 @@ use crate::admission::{CallId, Grants, admit};
 use crate::breaker::Gate;
 use crate::call::Requirements;
 use crate::fault::FaultKind;
-use crate::fleet::{Ability, Deployment};
+use crate::fleet::{Ability, Deployment, DeploymentId};
 use crate::route::{Choice, Part, Selection};
 
 /// A deployment that will be tried.
@@ -134,6 +134,27 @@ impl Plan {
         plan
     }
 
+    /// Whether more than one of those that come first, by tier, is well.
+    #[must_use]
+    pub fn has_choice(&self) -> bool {
+        let well = |candidate: &&Candidate| candidate.standing == Standing::Passing;
+        let tier = self.candidates.iter().find(well).map(|candidate| candidate.deployment.tier);
+        self.candidates.iter().filter(well).filter(|candidate| Some(candidate.deployment.tier) == tier).count() > 1
+    }
+
+    /// Puts a deployment before the others of its tier, if it is well.
+    pub fn prefer(&mut self, deployment: &DeploymentId) {
+        let is_it =
+            |candidate: &Candidate| candidate.deployment.id == *deployment && candidate.standing == Standing::Passing;
+        let Some(from) = self.candidates.iter().position(is_it) else { return };
+        let preferred = self.candidates.remove(from);
+        let alike = |candidate: &Candidate| {
+            candidate.deployment.tier == preferred.deployment.tier && candidate.part == preferred.part
+        };
+        let to = self.candidates.iter().position(alike).unwrap_or(from).min(from);
+        self.candidates.insert(to, preferred);
+    }
+
     /// Those that are tried, in order.
     #[must_use]
     pub fn candidates(&self) -> &[Candidate] {
@@ -176,6 +197,15 @@ fn lacking(needs: &Requirements, deployment: &Deployment) -> Option<Reason> {
     if let Some((_, _, what)) = missing {
         return Some(Reason::Lacks(what));
     }
+    // What is no conversation is asked only of those who are known to do it, or whom the caller has named.
+    let besides =
+        [(needs.embeddings, abilities.embeddings, "embeddings"), (needs.rerank, abilities.rerank, "reranking")];
+    let missing = besides.into_iter().find(|(needed, ability, _)| {
+        *needed && (*ability == Ability::No || (*ability == Ability::Unknown && deployment.in_auto))
+    });
+    if let Some((_, _, what)) = missing {
+        return Some(Reason::Lacks(what));
+    }
     let window_tokens = deployment.window_tokens?;
     let needs_tokens = needs.prompt_tokens_min();
     (needs_tokens >= u64::from(window_tokens)).then_some(Reason::WindowTooSmall { needs_tokens, window_tokens })
@@ -212,7 +242,7 @@ fn worth_a_last_try(kind: FaultKind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::{Abilities, DeploymentId, Facts, Tier};
+    use crate::fleet::{Abilities, Facts, Tier};
 
     fn deployment(name: &str, tier: Tier) -> Deployment {
         Deployment {
@@ -280,6 +310,24 @@ mod tests {
         let plan = make(fleet, Requirements::default(), gate);
         let order: Vec<&str> = plan.candidates().iter().map(|c| &*c.deployment.model).collect();
         assert_eq!(order, ["a", "c", "b"]);
+    }
+
+    #[test]
+    fn a_preferred_deployment_comes_first_in_its_tier_and_never_before_a_better_one() {
+        let fleet = || {
+            let names = [("a", Tier::Frontier), ("b", Tier::Frontier), ("c", Tier::Local), ("d", Tier::Local)];
+            names.map(|(name, tier)| deployment(name, tier)).to_vec()
+        };
+        let order = |name: &str, gate: fn(&Deployment) -> Gate| {
+            let mut plan = make(fleet(), Requirements::default(), gate);
+            plan.prefer(&DeploymentId::new("p", name));
+            plan.candidates().iter().map(|c| c.deployment.model.to_string()).collect::<String>()
+        };
+        assert_eq!(order("b", |_| Gate::Pass), "bacd");
+        assert_eq!(order("d", |_| Gate::Pass), "abdc");
+        assert_eq!(order("x", |_| Gate::Pass), "abcd");
+        let sick = |d: &Deployment| if &*d.model == "b" { Gate::Probe } else { Gate::Pass };
+        assert_eq!(order("b", sick), "abcd");
     }
 
     #[test]

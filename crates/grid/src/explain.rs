@@ -28,7 +28,8 @@ impl Grid {
             .map_err(|error| Refusal::new(RefusalKind::UnknownModel, error.to_string()))?;
         let now = self.now();
         let gate = |deployment: &commonwatt_core::fleet::Deployment| self.breakers.gate(deployment, now);
-        let plan = Plan::make(&call.id, selection, &call.grants, &call.envelope.needs, gate);
+        let mut plan = Plan::make(&call.id, selection, &call.grants, &call.envelope.needs, gate);
+        self.affinity.steer(&call, &mut plan);
         Ok(Explained { model, plan })
     }
 }

@@ -7,8 +7,10 @@
 
 #![forbid(unsafe_code)]
 
+mod affinity;
 pub mod breakers;
 pub mod count;
+pub mod decode;
 pub mod explain;
 pub mod identity;
 pub mod meters;
@@ -27,6 +29,7 @@ use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_upstream::Upstream;
 use tokio::sync::Semaphore;
 
+use crate::affinity::Affinity;
 use crate::breakers::Breakers;
 use crate::identity::Keyring;
 use crate::meters::Meters;
@@ -61,6 +64,7 @@ pub struct World {
 pub struct Grid {
     generation: ArcSwap<Generation>,
     breakers: Breakers,
+    affinity: Affinity,
     slots: Arc<Semaphore>,
     calls_max: usize,
     world: World,
@@ -77,6 +81,7 @@ impl Grid {
         Arc::new(Self {
             generation: ArcSwap::from_pointee(generation),
             breakers: Breakers::default(),
+            affinity: Affinity::default(),
             slots: Arc::new(Semaphore::new(calls_max)),
             calls_max,
             world,

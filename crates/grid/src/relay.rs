@@ -13,8 +13,9 @@ use commonwatt_core::answer::{Answer, Delta, Usage};
 use commonwatt_core::fault::Fault;
 use commonwatt_core::fleet::{Deployment, DeploymentId, Tier};
 use commonwatt_core::refusal::{Refusal, RefusalKind};
+use commonwatt_upstream::body::KeptBody;
 use commonwatt_upstream::reply::{Content, Frame, Frames, Reply};
-use commonwatt_wire::{AnswerWriter, Dialect, Head, write_whole};
+use commonwatt_wire::{AnswerWriter, Dialect, Head, lost_in, write_whole};
 
 use crate::meters::Outcome;
 use crate::request::{Underway, Won};
@@ -70,7 +71,13 @@ enum Encoder {
 
 impl Relay {
     pub(crate) fn answer(grid: Arc<Grid>, call: Underway, won: Won, started: Moment) -> Answered {
-        let Won { deployment, reply: Reply { dialect, lossy, content }, attempts, faults } = won;
+        let Won { deployment, reply: Reply { dialect, mut lossy, content }, attempts, faults } = won;
+        let verbatim = dialect == Some(call.arrival.dialect);
+        if let Content::Whole { deltas, .. } = &content
+            && !verbatim
+        {
+            lossy.extend(lost_in(call.arrival.dialect, deltas));
+        }
         let failed = faults.iter().map(|(id, fault)| format!("{id}={}", fault.kind)).collect();
         let served = Served {
             call: call.id.clone(),
@@ -80,7 +87,6 @@ impl Relay {
             failed,
             lossy,
         };
-        let verbatim = dialect == Some(call.arrival.dialect);
         trace::answered(&call.span, &deployment, attempts);
         let settlement = Settlement::begun(grid, call, deployment, started);
         let body = match content {
@@ -181,6 +187,10 @@ impl Settlement {
             model: self.deployment.model.to_string(),
             created_unix_s: self.grid.unix_s(),
             stream_usage: self.call.envelope.stream_usage,
+            request: match &self.call.arrival.body {
+                KeptBody::Memory(bytes) => Some(bytes.clone()),
+                KeptBody::Spilled { .. } => None,
+            },
         }
     }
 

@@ -18,13 +18,14 @@ use commonwatt_core::fleet::{Deployment, Tiers};
 use commonwatt_core::plan::{Candidate, Plan, Standing};
 use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_core::route::resolve;
-use commonwatt_upstream::Order;
 use commonwatt_upstream::body::KeptBody;
 use commonwatt_upstream::reply::Reply;
-use commonwatt_wire::{Dialect, Envelope, open};
+use commonwatt_upstream::{Matter, Order};
+use commonwatt_wire::{Dialect, Envelope, InPath};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, sleep};
 
+use crate::decode::{Asked, decoded};
 use crate::identity::Principal;
 use crate::relay::{Answered, Relay};
 use crate::{Generation, Grid, trace};
@@ -33,6 +34,10 @@ use crate::{Generation, Grid, trace};
 pub struct Arrival {
     /// The dialect of the door.
     pub dialect: Dialect,
+    /// What is asked for.
+    pub asked: Asked,
+    /// What the path says, in a dialect where it does.
+    pub in_path: Option<InPath>,
     /// Whose call it is.
     pub principal: Principal,
     /// The body, whole.
@@ -51,6 +56,7 @@ pub(crate) struct Underway {
     pub(crate) generation: Arc<Generation>,
     pub(crate) arrival: Arrival,
     pub(crate) envelope: Envelope,
+    pub(crate) matter: Matter,
     pub(crate) grants: Grants,
     pub(crate) via: String,
     /// Its span in a trace, where anybody collects them.
@@ -97,13 +103,12 @@ impl Grid {
             Refusal { retry_after_ms: Some(1_000), ..refusal }
         })?;
         let bytes = arrival.body.bytes().await.map_err(|f| Refusal::new(RefusalKind::Internal, f.message))?;
-        let envelope =
-            open(arrival.dialect, &bytes).map_err(|error| Refusal::new(RefusalKind::BadRequest, error.to_string()))?;
+        let (envelope, matter) = decoded(&arrival, &bytes)?;
         let granted = arrival.principal.grants;
         let grants = arrival.tiers.map_or(granted, |tiers| granted.narrowed(tiers));
         let id = self.new_id();
         let span = trace::call_span(&id.0, &envelope.model, envelope.stream);
-        Ok(Underway { id, generation, arrival, envelope, grants, via, span, _slot: slot })
+        Ok(Underway { id, generation, arrival, envelope, matter, grants, via, span, _slot: slot })
     }
 
     /// Plan: who is tried, in which order.
@@ -113,7 +118,8 @@ impl Grid {
             .map_err(|error| Refusal::new(RefusalKind::UnknownModel, error.to_string()))?;
         let now = self.now();
         let gate = |deployment: &Deployment| self.breakers.gate(deployment, now);
-        let plan = Plan::make(&call.id, selection, &call.grants, &call.envelope.needs, gate);
+        let mut plan = Plan::make(&call.id, selection, &call.grants, &call.envelope.needs, gate);
+        self.affinity.steer(call, &mut plan);
         if plan.candidates().is_empty() { Err(Refusal::nobody(model, &plan)) } else { Ok(plan) }
     }
 
@@ -132,6 +138,7 @@ impl Grid {
             let fault = match self.ask(call, plan, candidate).await {
                 Ok(reply) => {
                     let deployment = Arc::clone(&candidate.deployment);
+                    self.affinity.answered(call, plan, &deployment.id);
                     return Ok(Won { deployment, reply, attempts: progress.attempts, faults });
                 }
                 Err(fault) => fault,
@@ -183,6 +190,7 @@ impl Underway {
             body: &self.arrival.body,
             dialect: self.arrival.dialect,
             envelope: &self.envelope,
+            matter: &self.matter,
             headers: &self.arrival.headers,
             via: &self.via,
         }

@@ -24,5 +24,7 @@ mod faults;
 mod leaving;
 #[path = "stories/seeds.rs"]
 mod seeds;
+#[path = "stories/staying.rs"]
+mod staying;
 #[path = "stories/waiting.rs"]
 mod waiting;

@@ -8,12 +8,13 @@ use commonwatt_core::plan::Standing;
 use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_core::route::Part;
 use commonwatt_grid::{Generation, Grid};
-use commonwatt_wire::Dialect;
+use commonwatt_wire::{Dialect, InPath};
 use hyper::body::Incoming;
 use hyper::header::HeaderMap;
 use hyper::{Request, Response};
 use serde::Serialize;
 
+use crate::doors::Spoken;
 use crate::respond::Body;
 use crate::{Lobby, doors, respond};
 
@@ -77,7 +78,10 @@ pub(crate) async fn explain(lobby: &Lobby, request: Request<Incoming>) -> Respon
         let message = format!("`{word}` is not a dialect: write {words}");
         return refuse(lobby, &Refusal::new(RefusalKind::BadRequest, message));
     };
-    let explained = match doors::arrive(lobby, dialect, request).await {
+    // In a dialect whose paths name the model, the query does here.
+    let model = query.split('&').find_map(|pair| pair.strip_prefix("model="));
+    let in_path = model.map(|model| InPath { model: model.to_owned(), stream: false });
+    let explained = match doors::arrive(lobby, Spoken { in_path, ..Spoken::in_body(dialect) }, request).await {
         Ok(arrival) => lobby.grid.explain(arrival).await,
         Err(refused) => Err(refused),
     };
@@ -241,6 +245,8 @@ fn abilities(abilities: &Abilities) -> BTreeMap<&'static str, &'static str> {
         ("images", word(abilities.images)),
         ("json_schema", word(abilities.json_schema)),
         ("many_choices", word(abilities.many_choices)),
+        ("embeddings", word(abilities.embeddings)),
+        ("rerank", word(abilities.rerank)),
     ])
 }
 

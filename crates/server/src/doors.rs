@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use commonwatt_core::fleet::{Tier, Tiers};
 use commonwatt_core::refusal::{Refusal, RefusalKind};
+use commonwatt_grid::decode::Asked;
 use commonwatt_grid::request::Arrival;
 use commonwatt_upstream::alarm::Alarm;
 use commonwatt_upstream::body::{Arriving, KeptBody};
-use commonwatt_wire::{Dialect, ModelLine, write_model, write_models, write_token_count};
+use commonwatt_wire::{
+    Dialect, InPath, ModelLine, read_shown_model, write_model, write_models, write_shown_model, write_token_count,
+};
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response};
-use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
 use crate::Lobby;
@@ -21,6 +23,9 @@ use crate::respond::{self, Body};
 /// A caller that sends nothing for this long while its body is awaited is told so.
 const BODY_IDLE: Duration = Duration::from_secs(30);
 
+/// What we say to clients of Ollama that ask for its version: one whose whole protocol is spoken here.
+const OLLAMA_VERSION: &str = "0.12.0";
+
 /// Headers of a client that belong to its dialect and go along to a provider that speaks it.
 const FORWARDED: [&str; 3] = ["anthropic-version", "anthropic-beta", "openai-beta"];
 
@@ -28,9 +33,30 @@ const TIERS: HeaderName = HeaderName::from_static("x-commonwatt-tiers");
 const TOKENS: HeaderName = HeaderName::from_static("x-commonwatt-tokens");
 const VIA: HeaderName = HeaderName::from_static("x-commonwatt-via");
 
-/// `POST /v1/chat/completions`, `POST /v1/messages`
-pub(crate) async fn call(lobby: &Lobby, dialect: Dialect, request: Request<Incoming>) -> Response<Body> {
-    let answered = match arrive(lobby, dialect, request).await {
+/// What a door knows before the request is read.
+pub(crate) struct Spoken {
+    pub(crate) dialect: Dialect,
+    pub(crate) asked: Asked,
+    /// What the path says.
+    pub(crate) in_path: Option<InPath>,
+}
+
+impl Spoken {
+    /// A call whose body says everything.
+    pub(crate) fn in_body(dialect: Dialect) -> Self {
+        Self { dialect, asked: Asked::Answer, in_path: None }
+    }
+
+    /// A call whose path names the model.
+    pub(crate) fn in_path(in_path: InPath) -> Self {
+        Self { in_path: Some(in_path), ..Self::in_body(Dialect::Gemini) }
+    }
+}
+
+/// A call to a model.
+pub(crate) async fn call(lobby: &Lobby, spoken: Spoken, request: Request<Incoming>) -> Response<Body> {
+    let dialect = spoken.dialect;
+    let answered = match arrive(lobby, spoken, request).await {
         Ok(arrival) => lobby.grid.call(arrival).await,
         Err(refused) => Err(refused),
     };
@@ -40,16 +66,16 @@ pub(crate) async fn call(lobby: &Lobby, dialect: Dialect, request: Request<Incom
     }
 }
 
-/// `POST /v1/messages/count_tokens`
-pub(crate) async fn count_tokens(lobby: &Lobby, request: Request<Incoming>) -> Response<Body> {
-    let dialect = Dialect::AnthropicMessages;
-    let counted = match arrive(lobby, dialect, request).await {
+/// `POST /v1/messages/count_tokens`, `POST /v1beta/models/{model}:countTokens`
+pub(crate) async fn count_tokens(lobby: &Lobby, spoken: Spoken, request: Request<Incoming>) -> Response<Body> {
+    let dialect = spoken.dialect;
+    let counted = match arrive(lobby, spoken, request).await {
         Ok(arrival) => lobby.grid.count_tokens(arrival).await,
         Err(refused) => Err(refused),
     };
     match counted {
         Ok(count) => {
-            let mut response = respond::json(write_token_count(count.tokens));
+            let mut response = respond::json(write_token_count(dialect, count.tokens));
             let word = if count.estimated { "estimated" } else { "counted" };
             response.headers_mut().insert(TOKENS, HeaderValue::from_static(word));
             response
@@ -58,37 +84,66 @@ pub(crate) async fn count_tokens(lobby: &Lobby, request: Request<Incoming>) -> R
     }
 }
 
-/// `GET /v1/models`
-pub(crate) fn models(lobby: &Lobby, headers: &HeaderMap) -> Response<Body> {
-    let dialect = dialect_of(headers);
-    match lobby.grid.identify(credential(headers)) {
+/// `GET /v1/models`, `GET /v1beta/models`, `GET /api/tags`
+pub(crate) fn models(lobby: &Lobby, dialect: Dialect, request: &Request<Incoming>) -> Response<Body> {
+    match lobby.grid.identify(credential_of(request)) {
         Ok(_) => respond::json(write_models(dialect, &model_lines(lobby))),
         Err(refused) => refuse(lobby, dialect, &refused),
     }
 }
 
-/// `GET /v1/models/{id}`; clients escape the slashes of an id, or do not.
-pub(crate) fn model(lobby: &Lobby, id: &str, headers: &HeaderMap) -> Response<Body> {
-    let dialect = dialect_of(headers);
-    if let Err(refused) = lobby.grid.identify(credential(headers)) {
+/// `GET /v1/models/{id}`, `GET /v1beta/models/{id}`
+pub(crate) fn model(lobby: &Lobby, dialect: Dialect, id: &str, request: &Request<Incoming>) -> Response<Body> {
+    if let Err(refused) = lobby.grid.identify(credential_of(request)) {
         return refuse(lobby, dialect, &refused);
     }
-    let id = percent_decode_str(id).decode_utf8_lossy();
-    match model_lines(lobby).iter().find(|line| line.id == id) {
-        Some(line) => respond::json(write_model(dialect, line)),
-        None => {
-            let id: String = id.chars().take(100).collect();
-            let message = format!("model `{id}` is not known here: `GET /v1/models` lists those that are");
-            refuse(lobby, dialect, &Refusal::new(RefusalKind::UnknownModel, message))
-        }
+    match known_model(lobby, id) {
+        Ok(line) => respond::json(write_model(dialect, &line)),
+        Err(refused) => refuse(lobby, dialect, &refused),
     }
+}
+
+/// `POST /api/show`
+pub(crate) async fn ollama_show(lobby: &Lobby, request: Request<Incoming>) -> Response<Body> {
+    let dialect = Dialect::OllamaChat;
+    if let Err(refused) = lobby.grid.identify(credential_of(&request)) {
+        return refuse(lobby, dialect, &refused);
+    }
+    let shown = match keep(request.into_body(), None, lobby.body_bytes_max).await {
+        Ok(KeptBody::Memory(body)) => {
+            let named = read_shown_model(&body);
+            named.map_err(|error| Refusal::new(RefusalKind::BadRequest, error.to_string()))
+        }
+        Ok(KeptBody::Spilled { .. }) => Err(Refusal::new(RefusalKind::TooLarge, "this request names a model, no more")),
+        Err(refused) => Err(refused),
+    };
+    match shown.and_then(|id| known_model(lobby, &id)) {
+        Ok(line) => respond::json(write_shown_model(&line)),
+        Err(refused) => refuse(lobby, dialect, &refused),
+    }
+}
+
+/// `GET /api/version`: the version of the protocol, which clients compare; not that of this program.
+pub(crate) fn ollama_version(_lobby: &Lobby) -> Response<Body> {
+    respond::json(format!("{{\"version\":\"{OLLAMA_VERSION}\"}}").into_bytes())
+}
+
+fn known_model(lobby: &Lobby, id: &str) -> Result<ModelLine, Refusal> {
+    // Ollama's clients add the tag that it gives to every model.
+    let bare = id.strip_suffix(":latest").unwrap_or(id);
+    let found = model_lines(lobby).into_iter().find(|line| line.id == id || line.id == bare);
+    found.ok_or_else(|| {
+        let id: String = id.chars().take(100).collect();
+        let message = format!("model `{id}` is not known here: `GET /v1/models` lists those that are");
+        Refusal::new(RefusalKind::UnknownModel, message)
+    })
 }
 
 /// A path that does not exist.
 pub(crate) fn wrong_path(lobby: &Lobby, request: &Request<Incoming>) -> Response<Body> {
     let path: String = request.uri().path().chars().take(100).collect();
     let message = format!(
-        "there is no `{path}` here: the doors are `/v1/chat/completions`, `/v1/messages`, `/v1/messages/count_tokens` and `/v1/models`"
+        "there is no `{path}` here: the doors are `/v1/chat/completions`, `/v1/responses`, `/v1/messages`, `/v1/messages/count_tokens`, `/v1/completions`, `/v1/embeddings`, `/v1/rerank`, `/v1/models`, `/v1beta/models/…` and `/api/…`"
     );
     refuse(lobby, dialect_of(request.headers()), &Refusal::new(RefusalKind::UnknownPath, message))
 }
@@ -116,10 +171,14 @@ fn refuse(lobby: &Lobby, dialect: Dialect, refused: &Refusal) -> Response<Body> 
 }
 
 /// Takes in a whole request. Strangers are stopped before their body is read.
-pub(crate) async fn arrive(lobby: &Lobby, dialect: Dialect, request: Request<Incoming>) -> Result<Arrival, Refusal> {
+pub(crate) async fn arrive(
+    lobby: &Lobby,
+    Spoken { dialect, asked, in_path }: Spoken,
+    request: Request<Incoming>,
+) -> Result<Arrival, Refusal> {
+    let principal = lobby.grid.identify(credential_of(&request))?;
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
-    let principal = lobby.grid.identify(credential(headers))?;
     let tiers = text(headers, &TIERS).map(tiers).transpose()?;
     let forwarded = FORWARDED.iter().filter_map(|name| {
         let value = headers.get(*name)?;
@@ -127,7 +186,7 @@ pub(crate) async fn arrive(lobby: &Lobby, dialect: Dialect, request: Request<Inc
     });
     let (forwarded, via) = (forwarded.collect(), text(headers, &VIA).map(str::to_owned));
     let body = keep(body, text(headers, &header::CONTENT_LENGTH), lobby.body_bytes_max).await?;
-    Ok(Arrival { dialect, principal, body, headers: forwarded, tiers, via })
+    Ok(Arrival { dialect, asked, in_path, principal, body, headers: forwarded, tiers, via })
 }
 
 async fn keep(mut body: Incoming, announced: Option<&str>, max: usize) -> Result<KeptBody, Refusal> {
@@ -157,13 +216,23 @@ async fn keep(mut body: Incoming, announced: Option<&str>, max: usize) -> Result
     }
 }
 
-/// The key, from `Authorization: Bearer` or `x-api-key`.
+/// The key, wherever the caller's dialect puts it. Google's clients may put it into the address.
+pub(crate) fn credential_of(request: &Request<Incoming>) -> Option<&str> {
+    let in_query = || {
+        let query = request.uri().query().filter(|_| request.uri().path().starts_with("/v1beta/"))?;
+        query.split('&').find_map(|pair| pair.strip_prefix("key="))
+    };
+    credential(request.headers()).or_else(in_query)
+}
+
+/// The key, from `Authorization: Bearer`, `x-api-key` or `x-goog-api-key`.
 pub(crate) fn credential(headers: &HeaderMap) -> Option<&str> {
     let bearer = text(headers, &header::AUTHORIZATION).and_then(|value| {
         let (scheme, key) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
     });
-    bearer.or_else(|| text(headers, &HeaderName::from_static("x-api-key")))
+    let named = |name: &'static str| text(headers, &HeaderName::from_static(name));
+    bearer.or_else(|| named("x-api-key")).or_else(|| named("x-goog-api-key"))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

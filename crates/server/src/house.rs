@@ -3,10 +3,14 @@
 //! The doors are few and known, so they are one `match`: a path is found in nanoseconds, and whoever takes a path with
 //! the wrong method is told the right one.
 
-use commonwatt_wire::Dialect;
+use commonwatt_grid::decode::Asked;
+use commonwatt_wire::{Dialect, EmbedDialect, InPath};
 use hyper::body::Incoming;
+use hyper::header::HeaderMap;
 use hyper::{Method, Request, Response};
+use percent_encoding::percent_decode_str;
 
+use crate::doors::Spoken;
 use crate::respond::Body;
 use crate::{Lobby, admin, doors, health};
 
@@ -15,10 +19,18 @@ use crate::{Lobby, admin, doors, health};
 enum Door {
     /// A call to a model.
     Call(Dialect),
-    CountTokens,
-    Models,
+    /// Vectors that stand for texts.
+    Embed(EmbedDialect),
+    Rerank,
+    /// A call where the path names the model.
+    CallOf(InPath),
+    /// How long a prompt is.
+    Count(Dialect, Option<InPath>),
+    Models(ListedFor),
     /// One model, by its id as it stands in the path.
-    Model(String),
+    Model(ListedFor, String),
+    OllamaShow,
+    OllamaVersion,
     Alive,
     Ready,
     Metrics,
@@ -27,27 +39,85 @@ enum Door {
     Reload,
 }
 
+/// For whom models are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ListedFor {
+    /// OpenAI's and Anthropic's clients share a path.
+    Whoever,
+    Gemini,
+    Ollama,
+}
+
+impl ListedFor {
+    fn dialect(self, headers: &HeaderMap) -> Dialect {
+        match self {
+            Self::Whoever => doors::dialect_of(headers),
+            Self::Gemini => Dialect::Gemini,
+            Self::Ollama => Dialect::OllamaChat,
+        }
+    }
+}
+
 impl Door {
     fn at(path: &str) -> Option<Self> {
         Some(match path {
             "/v1/chat/completions" => Self::Call(Dialect::OpenAiChat),
             "/v1/messages" => Self::Call(Dialect::AnthropicMessages),
-            "/v1/messages/count_tokens" => Self::CountTokens,
-            "/v1/models" => Self::Models,
+            "/v1/responses" => Self::Call(Dialect::OpenAiResponses),
+            "/v1/completions" => Self::Call(Dialect::OpenAiCompletions),
+            "/api/chat" => Self::Call(Dialect::OllamaChat),
+            "/api/generate" => Self::Call(Dialect::OllamaGenerate),
+            "/v1/embeddings" => Self::Embed(EmbedDialect::OpenAi),
+            "/api/embed" => Self::Embed(EmbedDialect::Ollama),
+            "/api/embeddings" => Self::Embed(EmbedDialect::OllamaOne),
+            "/v1/rerank" => Self::Rerank,
+            "/v1/messages/count_tokens" => Self::Count(Dialect::AnthropicMessages, None),
+            "/v1/models" => Self::Models(ListedFor::Whoever),
+            "/v1beta/models" => Self::Models(ListedFor::Gemini),
+            "/api/tags" => Self::Models(ListedFor::Ollama),
+            "/api/show" => Self::OllamaShow,
+            "/api/version" => Self::OllamaVersion,
             "/healthz" => Self::Alive,
             "/readyz" => Self::Ready,
             "/metrics" => Self::Metrics,
             "/admin/v1/status" => Self::Status,
             "/admin/v1/explain" => Self::Explain,
             "/admin/v1/reload" => Self::Reload,
-            _ => Self::Model(path.strip_prefix("/v1/models/").filter(|id| !id.is_empty())?.to_owned()),
+            _ => return Self::of_model(path),
+        })
+    }
+
+    /// Paths that name a model: `/v1/models/{id}`, `/v1beta/models/{id}`, and either with `:{verb}`, which only Google's
+    /// clients add. An id may hold slashes, and clients escape them, or do not.
+    fn of_model(path: &str) -> Option<Self> {
+        let under = |root: &str| path.strip_prefix(root).filter(|rest| !rest.is_empty());
+        let (rest, listed) = match under("/v1/models/") {
+            Some(rest) => (rest, ListedFor::Whoever),
+            None => (under("/v1beta/models/")?, ListedFor::Gemini),
+        };
+        let id = |id: &str| percent_decode_str(id).decode_utf8_lossy().into_owned();
+        let in_path = |model, stream| InPath { model: id(model), stream };
+        Some(match rest.rsplit_once(':') {
+            Some((model, "generateContent")) => Self::CallOf(in_path(model, false)),
+            Some((model, "streamGenerateContent")) => Self::CallOf(in_path(model, true)),
+            Some((model, "countTokens")) => Self::Count(Dialect::Gemini, Some(in_path(model, false))),
+            Some(_) | None => Self::Model(listed, id(rest)),
         })
     }
 
     fn method(&self) -> Method {
         match self {
-            Self::Call(_) | Self::CountTokens | Self::Explain | Self::Reload => Method::POST,
-            Self::Models | Self::Model(_) | Self::Alive | Self::Ready | Self::Metrics | Self::Status => Method::GET,
+            Self::Embed(_) | Self::Rerank => Method::POST,
+            Self::Call(_) | Self::CallOf(_) | Self::Count(..) | Self::OllamaShow | Self::Explain | Self::Reload => {
+                Method::POST
+            }
+            Self::Models(_)
+            | Self::Model(..)
+            | Self::OllamaVersion
+            | Self::Alive
+            | Self::Ready
+            | Self::Metrics
+            | Self::Status => Method::GET,
         }
     }
 
@@ -60,16 +130,15 @@ impl Door {
     /// The dialect in which a caller is refused here.
     fn dialect(&self, request: &Request<Incoming>) -> Dialect {
         match self {
-            Self::Call(dialect) => *dialect,
-            Self::CountTokens => Dialect::AnthropicMessages,
-            Self::Models
-            | Self::Model(_)
-            | Self::Alive
-            | Self::Ready
-            | Self::Metrics
-            | Self::Status
-            | Self::Explain
-            | Self::Reload => doors::dialect_of(request.headers()),
+            Self::Call(dialect) | Self::Count(dialect, _) => *dialect,
+            Self::CallOf(_) => Dialect::Gemini,
+            Self::Embed(EmbedDialect::OpenAi) | Self::Rerank => Dialect::OpenAiChat,
+            Self::Embed(EmbedDialect::Ollama | EmbedDialect::OllamaOne) => Dialect::OllamaChat,
+            Self::OllamaShow | Self::OllamaVersion => Dialect::OllamaChat,
+            Self::Models(listed) | Self::Model(listed, _) => listed.dialect(request.headers()),
+            Self::Alive | Self::Ready | Self::Metrics | Self::Status | Self::Explain | Self::Reload => {
+                doors::dialect_of(request.headers())
+            }
         }
     }
 }
@@ -81,10 +150,23 @@ pub(crate) async fn enter(lobby: &Lobby, request: Request<Incoming>) -> Response
         return doors::wrong_method(lobby, &request, door.dialect(&request), &door.method());
     }
     match door {
-        Door::Call(dialect) => doors::call(lobby, dialect, request).await,
-        Door::CountTokens => doors::count_tokens(lobby, request).await,
-        Door::Models => doors::models(lobby, request.headers()),
-        Door::Model(id) => doors::model(lobby, &id, request.headers()),
+        Door::Call(dialect) => doors::call(lobby, Spoken::in_body(dialect), request).await,
+        Door::CallOf(in_path) => doors::call(lobby, Spoken::in_path(in_path), request).await,
+        Door::Embed(of) => {
+            let spoken = Spoken { asked: Asked::Embeddings(of), ..Spoken::in_body(door.dialect(&request)) };
+            doors::call(lobby, spoken, request).await
+        }
+        Door::Rerank => {
+            let spoken = Spoken { asked: Asked::Rerank, ..Spoken::in_body(Dialect::OpenAiChat) };
+            doors::call(lobby, spoken, request).await
+        }
+        Door::Count(dialect, in_path) => {
+            doors::count_tokens(lobby, Spoken { in_path, ..Spoken::in_body(dialect) }, request).await
+        }
+        Door::Models(listed) => doors::models(lobby, listed.dialect(request.headers()), &request),
+        Door::Model(listed, id) => doors::model(lobby, listed.dialect(request.headers()), &id, &request),
+        Door::OllamaShow => doors::ollama_show(lobby, request).await,
+        Door::OllamaVersion => doors::ollama_version(lobby),
         Door::Alive => health::alive(),
         Door::Ready => health::ready(lobby),
         Door::Metrics => health::metrics(lobby),
@@ -100,9 +182,22 @@ mod tests {
 
     #[test]
     fn a_models_id_may_hold_slashes() {
-        assert_eq!(Door::at("/v1/models/local/pilot"), Some(Door::Model("local/pilot".into())));
+        let model = |id: &str| Some(Door::Model(ListedFor::Whoever, id.into()));
+        assert_eq!(Door::at("/v1/models/local/pilot"), model("local/pilot"));
+        assert_eq!(Door::at("/v1/models/local%2Fpilot"), model("local/pilot"));
         assert_eq!(Door::at("/v1/models/"), None);
         assert_eq!(Door::at("/v1/chat/completions/"), None);
+    }
+
+    #[test]
+    fn geminis_paths_name_the_model_and_say_whether_to_stream() {
+        let call = |model: &str, stream| Some(Door::CallOf(InPath { model: model.into(), stream }));
+        assert_eq!(Door::at("/v1beta/models/auto:generateContent"), call("auto", false));
+        assert_eq!(Door::at("/v1beta/models/engine%2Fpilot:streamGenerateContent"), call("engine/pilot", true));
+        assert_eq!(Door::at("/v1beta/models/a:free:generateContent"), call("a:free", false));
+        assert_eq!(Door::at("/v1/models/auto:streamGenerateContent"), call("auto", true));
+        assert_eq!(Door::at("/v1/models/a:free"), Some(Door::Model(ListedFor::Whoever, "a:free".into())));
+        assert_eq!(Door::at("/v1beta/models/"), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use commonwatt_core::refusal::Refusal;
 use commonwatt_grid::relay::{AnswerBody, Answered, Relay, Served};
+use commonwatt_wire::sse::Framing;
 use commonwatt_wire::{Dialect, status, write_refusal};
 use futures_util::Stream;
 use futures_util::stream;
@@ -75,7 +76,7 @@ pub(crate) fn answer(dialect: Dialect, answered: Answered) -> Response<Body> {
     let Answered { served, body } = answered;
     let (kind, body) = match body {
         AnswerBody::Whole(bytes) => ("application/json", Body::from(bytes)),
-        AnswerBody::Stream(relay) => ("text/event-stream; charset=utf-8", Body::from(relay)),
+        AnswerBody::Stream(relay) => (stream_kind(dialect), Body::from(relay)),
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
@@ -106,11 +107,23 @@ fn put_id(headers: &mut HeaderMap, dialect: Dialect, call_id: &str) {
     }
 }
 
+fn stream_kind(dialect: Dialect) -> &'static str {
+    match dialect.framing() {
+        Framing::Events => "text/event-stream; charset=utf-8",
+        Framing::Lines => "application/x-ndjson",
+    }
+}
+
 /// The header in which each dialect's SDK looks for the id of a request.
 fn request_id(dialect: Dialect) -> HeaderName {
     match dialect {
-        Dialect::OpenAiChat => HeaderName::from_static("x-request-id"),
         Dialect::AnthropicMessages => HeaderName::from_static("request-id"),
+        Dialect::OpenAiChat
+        | Dialect::OpenAiResponses
+        | Dialect::Gemini
+        | Dialect::OllamaChat
+        | Dialect::OllamaGenerate
+        | Dialect::OpenAiCompletions => HeaderName::from_static("x-request-id"),
     }
 }
 

@@ -106,9 +106,14 @@ fn add_account(
     };
     let base = if spec.tier == Tier::Local { Patience::LOCAL } else { Patience::REMOTE };
     let patience = spec.timeouts.over(timeouts.over(base));
-    let target =
-        HttpTarget::new(http.clone(), spec.dialect, &spec.base_url, key.as_deref(), (spec.quirks.clone(), patience))
-            .map_err(|error| format!("provider `{}`: {error}", spec.id))?;
+    let target = HttpTarget::new(
+        http.clone(),
+        (spec.dialect, &spec.also),
+        &spec.base_url,
+        key.as_deref(),
+        (spec.quirks.clone(), patience),
+    )
+    .map_err(|error| format!("provider `{}`: {error}", spec.id))?;
     let target = Arc::new(target);
     for (model, in_auto) in models_of(&spec, found) {
         let deployment = Deployment { in_auto, ..deployment(&spec, &model) };
@@ -157,8 +162,14 @@ fn engine_deployment(local: &LocalModel) -> Deployment {
     let here = |value: &str| {
         Some(Fact { value: value.to_owned(), source: "configuration".to_owned(), as_of: local.as_of.clone() })
     };
-    let abilities =
-        Abilities { tools: Ability::Yes, images: Ability::No, json_schema: Ability::Yes, many_choices: Ability::No };
+    let abilities = Abilities {
+        tools: Ability::Yes,
+        images: Ability::No,
+        json_schema: Ability::Yes,
+        many_choices: Ability::No,
+        embeddings: Ability::Yes,
+        rerank: Ability::No,
+    };
     Deployment {
         id: DeploymentId::new(ENGINE, &local.name),
         provider: ENGINE.into(),

@@ -20,7 +20,7 @@ pub async fn models(http: &Http, spec: &ProviderSpec) -> Option<Vec<String>> {
     if !greeting.contains(&local.probe_contains) {
         return None;
     }
-    let list = http.peek(&format!("{base}/models"), PROBE_MS).await?;
+    let list = http.peek(&format!("{origin}/v1/models"), PROBE_MS).await?;
     let is_here = |id: &String| !local.elsewhere.iter().any(|pattern| matches_pattern(pattern, id));
     Some(model_ids(&list).into_iter().filter(is_here).collect())
 }

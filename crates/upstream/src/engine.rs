@@ -11,10 +11,12 @@ use commonwatt_core::patience::Patience;
 use commonwatt_engine::{
     ChatRequest, ChatStream, Event, Fault as EngineFault, FinishReason, Model, ResponseFormat, State, TokenLogprob,
 };
+use commonwatt_wire::{EmbedCall, Embedded, write_embed};
 use tokio::time::{Instant, timeout_at};
 
 use crate::Order;
 use crate::reply::{Content, Frame, Frames, Reply, Source};
+use crate::vectors::reply;
 
 /// Numbers the answers of the engine, which have no other name.
 static ANSWERS: AtomicU64 = AtomicU64::new(1);
@@ -65,6 +67,27 @@ impl EngineTarget {
             Content::Whole { raw: None, deltas }
         };
         Ok(Reply { dialect: None, lossy, content })
+    }
+
+    pub(crate) async fn embed(&self, order: &Order<'_>, call: &EmbedCall) -> Result<Reply, Fault> {
+        if call.token_inputs > 0 {
+            return Err(Fault::new(FaultKind::Untranslatable, "these token ids are of another model: send the texts"));
+        }
+        let texts = call.inputs.iter().map(|text| text.as_str().into_owned()).collect();
+        let patience = self.timeouts.for_call(&order.envelope.needs);
+        let ends = Instant::now() + Duration::from_millis(patience.total_ms);
+        let late = |_| Fault::new(FaultKind::TotalTimeout, "the local model did not embed in time");
+        let vectors = timeout_at(ends, self.model.embed(texts)).await.map_err(late)?.map_err(|error| fault(&error))?;
+        let mut lossy = Vec::new();
+        if call.dimensions.is_some() {
+            lossy.push("dimensions".to_owned());
+        }
+        let embedded = Embedded {
+            vectors: vectors.vectors,
+            prompt_tokens: u64::from(vectors.prompt_tokens),
+            model: self.model.name().to_owned(),
+        };
+        Ok(reply(order, write_embed(call.dialect, &embedded, call).into(), lossy, &embedded))
     }
 
     pub(crate) async fn count_tokens(&self, order: &Order<'_>) -> Result<u64, Fault> {
@@ -140,7 +163,7 @@ fn request(call: &Call) -> Result<(ChatRequest, Vec<String>), Fault> {
         response_format: match &call.format {
             Format::Text => ResponseFormat::Free,
             Format::JsonObject => ResponseFormat::JsonObject,
-            Format::JsonSchema { schema, .. } => ResponseFormat::JsonSchema(schema.0.clone()),
+            Format::JsonSchema { schema, .. } => ResponseFormat::JsonSchema(schema.as_str().to_owned()),
         },
         sampling,
         max_tokens: call.max_output_tokens,
@@ -179,7 +202,7 @@ fn sampling(wish: &Sampling, lossy: &mut Vec<String>) -> Result<commonwatt_engin
 
 fn logit_bias(raw: &RawJson) -> Result<Vec<(i32, f32)>, Fault> {
     let wrong = || Fault::new(FaultKind::BadRequest, "`logit_bias` must map token ids to numbers");
-    let map: std::collections::BTreeMap<String, f32> = serde_json::from_str(&raw.0).map_err(|_| wrong())?;
+    let map: std::collections::BTreeMap<String, f32> = serde_json::from_slice(&raw.0).map_err(|_| wrong())?;
     map.into_iter().map(|(token, bias)| Ok((token.parse().map_err(|_| wrong())?, bias))).collect()
 }
 
@@ -197,7 +220,7 @@ fn logprobs_json(tokens: &[TokenLogprob]) -> RawJson {
             value
         })
         .collect();
-    RawJson(serde_json::Value::Array(content).to_string())
+    RawJson(serde_json::Value::Array(content).to_string().into())
 }
 
 fn fault(fault: &EngineFault) -> Fault {

@@ -4,11 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use commonwatt_core::answer::Delta;
-use commonwatt_core::call::Requirements;
+use commonwatt_core::call::{Call, Requirements};
 use commonwatt_core::fault::{Fault, FaultKind};
 use commonwatt_core::patience::Patience;
-use commonwatt_wire::{AnswerReader, AnswerWriter, Dialect, Quirks, encode, read_fault, read_whole, sse};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
+use commonwatt_wire::sse::{self, Framing};
+use commonwatt_wire::{AnswerReader, AnswerWriter, Dialect, Quirks, drop_sealed_reasoning, encode, read_fault};
+use http::{HeaderMap, Request, Response, Uri, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
@@ -20,6 +21,8 @@ use crate::alarm::Alarm;
 use crate::dial::{Dialer, SimulatedNetwork};
 use crate::pieces::Pieces;
 use crate::reply::{Content, Frame, Frames, Reply, Source};
+use crate::vectors::Besides;
+use crate::way::{Verb, Way, counts};
 
 /// The longest answer that is not streamed: 64 MiB holds any text and a few images.
 const WHOLE_BYTES_MAX: usize = 64 << 20;
@@ -79,11 +82,12 @@ impl Http {
 /// The way to one provider's models.
 pub struct HttpTarget {
     http: Http,
-    dialect: Dialect,
+    /// The dialect in which calls are written here.
+    pub(crate) main: Way,
+    /// Dialects that are forwarded as they are, too.
+    also: Vec<Way>,
+    pub(crate) besides: Besides,
     quirks: Quirks,
-    answer_uri: Uri,
-    count_uri: Option<Uri>,
-    credentials: HeaderMap,
     timeouts: Patience,
 }
 
@@ -94,27 +98,15 @@ impl HttpTarget {
     /// One sentence when the address or the key cannot be used.
     pub fn new(
         http: Http,
-        dialect: Dialect,
+        (dialect, also): (Dialect, &[Dialect]),
         base_url: &str,
         key: Option<&str>,
         (quirks, timeouts): (Quirks, Patience),
     ) -> Result<Self, String> {
-        let base = base_url.trim_end_matches('/');
-        let (answer, count) = match dialect {
-            Dialect::OpenAiChat => (format!("{base}/chat/completions"), None),
-            Dialect::AnthropicMessages => {
-                let base = base.strip_suffix("/v1").unwrap_or(base);
-                (format!("{base}/v1/messages"), Some(format!("{base}/v1/messages/count_tokens")))
-            }
-        };
-        let uri = |text: &str| {
-            let parsed = text.parse::<Uri>().ok().filter(|uri| uri.scheme().is_some() && uri.authority().is_some());
-            parsed.ok_or_else(|| format!("`{base_url}` is not an address: write `https://host/path`"))
-        };
-        let answer_uri = uri(&answer)?;
-        let count_uri = count.as_deref().map(uri).transpose()?;
-        let credentials = credentials(dialect, key)?;
-        Ok(Self { http, dialect, quirks, answer_uri, count_uri, credentials, timeouts })
+        let main = Way::new(dialect, base_url, key)?;
+        let also = also.iter().map(|dialect| Way::new(*dialect, base_url, key)).collect::<Result<_, _>>()?;
+        let besides = Besides::of(dialect, base_url);
+        Ok(Self { http, main, also, besides, quirks, timeouts })
     }
 
     /// The waits for a call with these needs.
@@ -123,55 +115,91 @@ impl HttpTarget {
         self.timeouts.for_call(needs)
     }
 
+    /// The way for a call: one that speaks its dialect, else the main one.
+    ///
+    /// Thinking that nobody signed was written by this program for another provider: its own would refuse it.
+    fn way(&self, order: &Order<'_>) -> &Way {
+        let same = |way: &&Way| way.dialect == order.dialect && !order.envelope.unsigned_thinking;
+        std::iter::once(&self.main).chain(&self.also).find(same).unwrap_or(&self.main)
+    }
+
+    /// Asks for an answer. A provider that does not take back what it, or another one, has sealed is asked once more
+    /// without.
     pub(crate) async fn dispatch(&self, model: &str, order: &Order<'_>) -> Result<Reply, Fault> {
+        let way = self.way(order);
+        let fault = match self.exchange(way, model, order, self.written(way, model, order).await?).await {
+            Err(fault) if fault.is_about_a_seal() => fault,
+            outcome => return outcome,
+        };
+        let mut call = order.call().await?;
+        if !drop_sealed_reasoning(&mut call) {
+            return Err(fault);
+        }
+        let (body, mut lossy) = self.translated(&self.main, model, &call)?;
+        lossy.push("thinking (the provider does not take it back)".to_owned());
+        self.exchange(&self.main, model, order, (body, lossy)).await
+    }
+
+    async fn exchange(
+        &self,
+        way: &Way,
+        model: &str,
+        order: &Order<'_>,
+        (body, lossy): (Pieces, Vec<String>),
+    ) -> Result<Reply, Fault> {
         let patience = self.patience(&order.envelope.needs);
         let ends = Instant::now() + Duration::from_millis(patience.total_ms);
-        let (body, lossy) = self.request_body(model, order).await?;
+        let verb = if order.envelope.stream { Verb::Stream } else { Verb::Answer };
         let mut alarm = Alarm::default();
-        let response = self.send(&self.answer_uri, body, order, (patience.headers_ms, &mut alarm)).await?;
-        let response = self.check_status(response).await?;
-        let stream = order.envelope.stream && is_event_stream(response.headers());
-        let content = if stream {
-            let events = EventStream::new(self.dialect, response.into_body(), patience, (ends, alarm));
-            Content::Stream(Box::new(Frames::begin(Source::Events(events)).await?))
+        let uri = way.uri(model, verb)?;
+        let response = self.send((way, &uri), body, order, (patience.headers_ms, &mut alarm)).await?;
+        let response = check_status(way.dialect, response).await?;
+        let content = if order.envelope.stream && is_stream(way.dialect, response.headers()) {
+            let events = EventStream::new(way.dialect, response.into_body(), patience, (ends, alarm));
+            Content::Stream(Box::new(Frames::begin(Source::Events(Box::new(events))).await?))
         } else {
-            self.read_whole(response, patience, (ends, alarm)).await?
+            read_whole(way.dialect, response, patience, (ends, alarm)).await?
         };
-        Ok(Reply { dialect: Some(self.dialect), lossy, content })
+        Ok(Reply { dialect: Some(way.dialect), lossy, content })
     }
 
     pub(crate) async fn count_tokens(&self, model: &str, order: &Order<'_>) -> Result<u64, Fault> {
         let unable = || Fault::new(FaultKind::ModelNotFound, "this provider does not count tokens");
-        let uri = self.count_uri.as_ref().filter(|_| order.dialect == self.dialect).ok_or_else(unable)?;
+        let way = self.way(order);
+        if way.dialect != order.dialect || !counts(way.dialect) {
+            return Err(unable());
+        }
         let patience = self.patience(&order.envelope.needs);
-        let (body, _) = self.request_body(model, order).await?;
-        let mut alarm = Alarm::default();
-        let response = self.send(uri, body, order, (patience.headers_ms.min(20_000), &mut alarm)).await?;
-        let response = self.check_status(response).await?;
+        let (body, _) = self.written(way, model, order).await?;
+        let (mut alarm, uri) = (Alarm::default(), way.uri(model, Verb::Count)?);
+        let response = self.send((way, &uri), body, order, (patience.headers_ms.min(20_000), &mut alarm)).await?;
+        let response = check_status(way.dialect, response).await?;
         let idle = Duration::from_millis(patience.idle_ms);
         let bytes = collect(response.into_body(), ERROR_BYTES_MAX, idle, &mut alarm).await?;
         let unreadable = || Fault::new(FaultKind::Malformed, "the provider's count cannot be read");
-        commonwatt_wire::read_token_count(&bytes).ok_or_else(unreadable)
+        commonwatt_wire::read_token_count(way.dialect, &bytes).ok_or_else(unreadable)
     }
 
     /// The bytes to send: the client's own where it speaks the same dialect, else a translation of what it said.
-    async fn request_body(&self, model: &str, order: &Order<'_>) -> Result<(Pieces, Vec<String>), Fault> {
-        // Thinking that nobody signed was written by this program for another provider: its own would refuse it.
-        if order.dialect == self.dialect && !order.envelope.unsigned_thinking {
+    async fn written(&self, way: &Way, model: &str, order: &Order<'_>) -> Result<(Pieces, Vec<String>), Fault> {
+        if order.dialect == way.dialect && !order.envelope.unsigned_thinking {
             let body = order.body.bytes().await?;
             let (pieces, lossy) = order.envelope.adapted(&body, model, &self.quirks);
             return Ok((pieces.into(), lossy));
         }
-        let call = order.call().await?;
-        let encoded = encode(self.dialect, &call, model, &self.quirks)
+        self.translated(way, model, &order.call().await?)
+    }
+
+    fn translated(&self, way: &Way, model: &str, call: &Call) -> Result<(Pieces, Vec<String>), Fault> {
+        let encoded = encode(way.dialect, call, model, &self.quirks)
             .map_err(|error| Fault::new(FaultKind::Untranslatable, error.to_string()))?;
-        Ok((vec![Bytes::from(encoded.body)].into(), encoded.lossy))
+        Ok((vec![encoded.body].into(), encoded.lossy))
     }
 
     /// Sends and waits for the headers. A pooled connection that turns out to be dead is replaced once.
-    async fn send(
+    pub(crate) async fn send(
         &self,
-        uri: &Uri,
+        (way, uri): (&Way, &Uri),
         body: Pieces,
         order: &Order<'_>,
         (wait_ms, alarm): (u64, &mut Alarm),
@@ -180,7 +208,7 @@ impl HttpTarget {
         let large = body.len() > crate::body::SPILL_BYTES as u64;
         let again = (!large).then(|| body.clone());
         let sent = Instant::now();
-        let first = alarm.before(deadline, self.http.client.request(self.request(uri, body, order))).await;
+        let first = alarm.before(deadline, self.http.client.request(way.request(uri, body, order))).await;
         let error = match first {
             None => return Err(headers_timeout(wait_ms)),
             Some(Ok(response)) => return Ok(response),
@@ -189,84 +217,47 @@ impl HttpTarget {
         match again.filter(|_| !error.is_connect() && sent.elapsed() < DEAD_ON_ARRIVAL) {
             None => Err(transport_fault(&error)),
             Some(body) => {
-                let second = alarm.before(deadline, self.http.client.request(self.request(uri, body, order))).await;
+                let second = alarm.before(deadline, self.http.client.request(way.request(uri, body, order))).await;
                 let response = second.ok_or_else(|| headers_timeout(wait_ms))?;
                 response.map_err(|error| transport_fault(&error))
             }
         }
     }
-
-    fn request(&self, uri: &Uri, body: Pieces, order: &Order<'_>) -> Request<Pieces> {
-        let mut request = Request::new(body);
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = uri.clone();
-        let headers = request.headers_mut();
-        headers.clone_from(&self.credentials);
-        if let Ok(via) = HeaderValue::from_str(order.via) {
-            headers.insert(VIA, via);
-        }
-        if order.dialect == self.dialect {
-            for (name, value) in order.headers {
-                if let Ok(value) = HeaderValue::from_maybe_shared(value.clone()) {
-                    headers.insert(HeaderName::from_static(name), value);
-                }
-            }
-        }
-        request
-    }
-
-    async fn check_status(&self, response: Response<Incoming>) -> Result<Response<Incoming>, Fault> {
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        let status = response.status().as_u16();
-        let retry_after_ms = retry_after_ms(response.headers(), SystemTime::now());
-        let wait = Duration::from_secs(2);
-        let mut alarm = Alarm::default();
-        let reading = collect(response.into_body(), ERROR_BYTES_MAX, wait, &mut alarm);
-        let body = timeout(wait, reading).await.ok().and_then(Result::ok).unwrap_or_default();
-        Err(read_fault(self.dialect, status, retry_after_ms, &body))
-    }
-
-    async fn read_whole(
-        &self,
-        response: Response<Incoming>,
-        patience: Patience,
-        (ends, mut alarm): (Instant, Alarm),
-    ) -> Result<Content, Fault> {
-        let idle = Duration::from_millis(patience.idle_ms);
-        let raw = collect_by(ends, response.into_body(), WHOLE_BYTES_MAX, idle, &mut alarm).await?;
-        let deltas = read_whole(self.dialect, &raw)?;
-        Ok(Content::Whole { raw: Some(raw), deltas })
-    }
 }
 
-/// Names this daemon to the daemons it may call, so that a loop is noticed.
-pub(crate) const VIA: HeaderName = HeaderName::from_static("x-commonwatt-via");
-
-fn credentials(dialect: Dialect, key: Option<&str>) -> Result<HeaderMap, String> {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
-    headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("commonwatt/", env!("CARGO_PKG_VERSION"))));
-    if dialect == Dialect::AnthropicMessages {
-        headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
+pub(crate) async fn check_status(dialect: Dialect, response: Response<Incoming>) -> Result<Response<Incoming>, Fault> {
+    if response.status().is_success() {
+        return Ok(response);
     }
-    let Some(key) = key else { return Ok(headers) };
-    let (name, text) = match dialect {
-        Dialect::OpenAiChat => (header::AUTHORIZATION, format!("Bearer {key}")),
-        Dialect::AnthropicMessages => (HeaderName::from_static("x-api-key"), key.to_owned()),
-    };
-    let mut value = HeaderValue::from_str(&text)
-        .map_err(|_| "the key has characters that cannot be sent: copy it again without line breaks".to_owned())?;
-    value.set_sensitive(true);
-    headers.insert(name, value);
-    Ok(headers)
+    let status = response.status().as_u16();
+    let retry_after_ms = retry_after_ms(response.headers(), SystemTime::now());
+    let wait = Duration::from_secs(2);
+    let mut alarm = Alarm::default();
+    let reading = collect(response.into_body(), ERROR_BYTES_MAX, wait, &mut alarm);
+    let body = timeout(wait, reading).await.ok().and_then(Result::ok).unwrap_or_default();
+    Err(read_fault(dialect, status, retry_after_ms, &body))
 }
 
-fn is_event_stream(headers: &HeaderMap) -> bool {
+async fn read_whole(
+    dialect: Dialect,
+    response: Response<Incoming>,
+    patience: Patience,
+    (ends, mut alarm): (Instant, Alarm),
+) -> Result<Content, Fault> {
+    let idle = Duration::from_millis(patience.idle_ms);
+    let raw = collect_by(ends, response.into_body(), WHOLE_BYTES_MAX, idle, &mut alarm).await?;
+    let deltas = commonwatt_wire::read_whole(dialect, &raw)?;
+    Ok(Content::Whole { raw: Some(raw), deltas })
+}
+
+/// Whether what comes is a stream of this dialect.
+fn is_stream(dialect: Dialect, headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream")
+    let kind = kind.trim_start().to_ascii_lowercase();
+    match dialect.framing() {
+        Framing::Events => kind.starts_with("text/event-stream"),
+        Framing::Lines => kind.contains("ndjson") || kind.contains("jsonl"),
+    }
 }
 
 /// What the provider asks us to wait: `retry-after-ms`, else `Retry-After` in seconds or as a date.
@@ -310,7 +301,7 @@ async fn collect(body: Incoming, max: usize, idle: Duration, alarm: &mut Alarm) 
 }
 
 /// The same, with an end to the whole call's patience.
-async fn collect_by(
+pub(crate) async fn collect_by(
     ends: Instant,
     mut body: Incoming,
     max: usize,
@@ -365,7 +356,7 @@ pub(crate) struct EventStream {
 impl EventStream {
     fn new(dialect: Dialect, body: Incoming, patience: Patience, (ends, alarm): (Instant, Alarm)) -> Self {
         let first_content_by = Instant::now() + Duration::from_millis(patience.first_content_ms);
-        let (framer, reader) = (sse::Framer::default(), AnswerReader::new(dialect));
+        let (framer, reader) = (sse::Framer::new(dialect.framing()), AnswerReader::new(dialect));
         Self { dialect, body, framer, reader, patience, begun: false, first_content_by, ends, alarm, over: false }
     }
 
@@ -417,8 +408,12 @@ impl EventStream {
     /// stream, and what is written after them stands on a line of its own.
     fn last_event(&mut self) -> Option<Result<Frame, Fault>> {
         if let Some(event) = self.framer.finish().filter(|event| !event.data().is_empty()) {
+            let end = match self.dialect.framing() {
+                Framing::Events => b"\n\n".as_slice(),
+                Framing::Lines => b"\n".as_slice(),
+            };
             return Some(self.frame(event).map(|mut frame| {
-                frame.raw = frame.raw.map(|raw| [&raw, b"\n\n".as_slice()].concat().into());
+                frame.raw = frame.raw.map(|raw| [&raw, end].concat().into());
                 frame
             }));
         }
@@ -445,6 +440,8 @@ impl EventStream {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderName, HeaderValue};
+
     use super::*;
 
     fn headers(name: &'static str, value: &'static str) -> HeaderMap {
@@ -460,11 +457,5 @@ mod tests {
         assert_eq!(retry_after_ms(&headers("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT"), now), Some(60_000));
         assert_eq!(retry_after_ms(&headers("retry-after", "soon"), now), None);
         assert_eq!(retry_after_ms(&headers("retry-after", "-5"), now), None);
-    }
-
-    #[test]
-    fn a_key_with_a_line_break_is_refused_without_being_shown() {
-        let error = credentials(Dialect::OpenAiChat, Some("sk-secret\nx")).expect_err("not a header");
-        assert!(!error.contains("secret"));
     }
 }

@@ -19,6 +19,8 @@ pub mod hub;
 mod pieces;
 pub mod reply;
 pub mod spec;
+mod vectors;
+mod way;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,7 +29,7 @@ use commonwatt_core::admission::Admitted;
 use commonwatt_core::call::Call;
 use commonwatt_core::fault::{Fault, FaultKind};
 use commonwatt_core::fleet::DeploymentId;
-use commonwatt_wire::{Dialect, Envelope};
+use commonwatt_wire::{Dialect, EmbedCall, Envelope, RerankCall};
 
 pub use self::dial::SimulatedNetwork;
 pub use self::engine::EngineTarget;
@@ -43,6 +45,8 @@ pub struct Order<'a> {
     pub dialect: Dialect,
     /// What a scan of the request told.
     pub envelope: &'a Envelope,
+    /// What it is about.
+    pub matter: &'a Matter,
     /// Headers of the client that belong to the dialect (`anthropic-beta` and the like), for same-dialect targets.
     pub headers: &'a [(&'static str, bytes::Bytes)],
     /// This daemon's name on the path, against loops.
@@ -53,9 +57,22 @@ impl Order<'_> {
     /// The call in canonical form. Decoded anew for each attempt that translates: the kept body is the source.
     async fn call(&self) -> Result<Call, Fault> {
         let bytes = self.body.bytes().await?;
-        commonwatt_wire::decode(self.dialect, &bytes)
-            .map_err(|error| Fault::new(FaultKind::BadRequest, error.to_string()))
+        let call = commonwatt_wire::decode(self.dialect, &bytes)
+            .map_err(|error| Fault::new(FaultKind::BadRequest, error.to_string()))?;
+        // Some dialects say both in the path.
+        Ok(Call { model: self.envelope.model.clone(), stream: self.envelope.stream, ..call })
     }
+}
+
+/// What a request is about.
+#[derive(Clone, Debug)]
+pub enum Matter {
+    /// An answer to a conversation.
+    Conversation,
+    /// Vectors that stand for texts.
+    Embeddings(Box<EmbedCall>),
+    /// Documents in the order of their relevance.
+    Rerank(RerankCall),
 }
 
 /// How a deployment is reached.
@@ -91,8 +108,16 @@ impl Upstream {
     /// A [`Fault`] that happened before any content: nothing has reached the caller.
     pub async fn dispatch(&self, admitted: Admitted, model: &str, order: &Order<'_>) -> Result<Reply, Fault> {
         match self.target(admitted.deployment()) {
-            Some(Target::Http(target)) => target.dispatch(model, order).await,
-            Some(Target::Engine(target)) => target.dispatch(order).await,
+            Some(Target::Http(target)) => match order.matter {
+                Matter::Conversation => target.dispatch(model, order).await,
+                Matter::Embeddings(call) => target.embed(model, order, call).await,
+                Matter::Rerank(call) => target.rerank(model, order, call).await,
+            },
+            Some(Target::Engine(target)) => match order.matter {
+                Matter::Conversation => target.dispatch(order).await,
+                Matter::Embeddings(call) => target.embed(order, call).await,
+                Matter::Rerank(_) => Err(Fault::new(FaultKind::Untranslatable, "the engine does not rerank")),
+            },
             None => Err(Fault::new(FaultKind::ModelNotFound, "this deployment is gone since the last reload")),
         }
     }

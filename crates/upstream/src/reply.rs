@@ -49,7 +49,7 @@ pub struct Frames {
 }
 
 pub(crate) enum Source {
-    Events(EventStream),
+    Events(Box<EventStream>),
     Engine(EngineStream),
 }
 

@@ -15,9 +15,12 @@ pub struct ProviderSpec {
     pub id: String,
     /// Its name for people.
     pub name: String,
-    /// The dialect it speaks: `openai-chat` or `anthropic-messages`.
+    /// The dialect it speaks best: everything that must be translated is translated into it.
     #[serde(deserialize_with = "dialect")]
     pub dialect: Dialect,
+    /// Other dialects that it speaks at the same address: calls in them are forwarded as they are.
+    #[serde(default, deserialize_with = "dialects")]
+    pub also: Vec<Dialect>,
     /// Where it is, as its own SDK would write it (OpenAI: with `/v1`, Anthropic: without).
     pub base_url: String,
     /// The environment variable with which its SDK moves `base_url`.
@@ -104,6 +107,10 @@ pub struct AbilitiesSpec {
     pub json_schema: Option<bool>,
     /// Several answers to one question.
     pub many_choices: Option<bool>,
+    /// Vectors that stand for texts.
+    pub embeddings: Option<bool>,
+    /// Documents in the order of their relevance.
+    pub rerank: Option<bool>,
 }
 
 impl AbilitiesSpec {
@@ -120,6 +127,8 @@ impl AbilitiesSpec {
             images: ability(self.images, fallback.images),
             json_schema: ability(self.json_schema, fallback.json_schema),
             many_choices: ability(self.many_choices, fallback.many_choices),
+            embeddings: ability(self.embeddings, fallback.embeddings),
+            rerank: ability(self.rerank, fallback.rerank),
         }
     }
 }
@@ -217,9 +226,18 @@ fn default_rank() -> u32 {
 /// The words that would do.
 pub fn dialect<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Dialect, D::Error> {
     let word = String::deserialize(deserializer)?;
-    Dialect::from_word(&word).ok_or_else(|| {
-        serde::de::Error::custom(format!("`{word}` is not a dialect: write `openai-chat` or `anthropic-messages`"))
-    })
+    Dialect::from_word(&word).ok_or_else(|| serde::de::Error::custom(no_dialect(&word)))
+}
+
+fn dialects<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Dialect>, D::Error> {
+    let words = Vec::<String>::deserialize(deserializer)?;
+    let dialect = |word: &String| Dialect::from_word(word).ok_or_else(|| serde::de::Error::custom(no_dialect(word)));
+    words.iter().map(dialect).collect()
+}
+
+fn no_dialect(word: &str) -> String {
+    let words: Vec<String> = Dialect::ALL.iter().map(|dialect| format!("`{dialect}`")).collect();
+    format!("`{word}` is not a dialect: write one of {}", words.join(", "))
 }
 
 /// Reads a tier's word.

@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         for size in [1 << 10, 64 << 10, 1 << 20] {
             let body = request(text, size);
             let speeds = [
-                speed(&body, |body| open(Dialect::OpenAiChat, body).is_ok()),
+                speed(&body, |body| open(Dialect::OpenAiChat, None, body).is_ok()),
                 speed(&body, |body| serde_json::from_slice::<&RawValue>(body).is_ok()),
                 speed(&body, |body| serde_json::from_slice::<IgnoredAny>(body).is_ok()),
                 speed(&body, |body| decode(Dialect::OpenAiChat, body).is_ok()),
@@ -55,7 +55,8 @@ fn stream() {
     let chunk = r#"{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"a word or two"},"finish_reason":null}]}"#;
     let events = 1_000;
     let bytes = Bytes::from(format!("data: {chunk}\n\n").repeat(events));
-    let head = Head { id: "1".to_owned(), model: "m".to_owned(), created_unix_s: 0, stream_usage: false };
+    let head =
+        Head { id: "1".to_owned(), model: "m".to_owned(), created_unix_s: 0, stream_usage: false, request: None };
     let run = |write: bool| {
         let (mut framer, mut reader) = (Framer::default(), AnswerReader::new(Dialect::OpenAiChat));
         let mut writer = AnswerWriter::new(Dialect::AnthropicMessages, head.clone());
@@ -76,7 +77,7 @@ fn stream() {
 }
 
 /// A conversation of about `size` bytes, in messages of at most 16 KiB.
-fn request(text: &str, size: usize) -> Vec<u8> {
+fn request(text: &str, size: usize) -> Bytes {
     let one = text.repeat((16 << 10) / text.len());
     let mut body = String::from(r#"{"model":"auto","stream":true,"messages":["#);
     while body.len() < size {
@@ -86,11 +87,11 @@ fn request(text: &str, size: usize) -> Vec<u8> {
         body.push_str(&format!(r#"{comma}{{"role":"user","content":[{{"type":"text","text":"{said}"}}]}}"#));
     }
     body.push_str("]}");
-    body.into_bytes()
+    body.into()
 }
 
 /// Megabytes a second.
-fn speed(body: &[u8], work: impl Fn(&[u8]) -> bool) -> f64 {
+fn speed(body: &Bytes, work: impl Fn(&Bytes) -> bool) -> f64 {
     body.len() as f64 / took(|| work(black_box(body))).as_secs_f64() / 1e6
 }
 

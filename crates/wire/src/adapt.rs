@@ -30,8 +30,8 @@ impl Envelope {
         let names: Vec<&str> = self.members.iter().map(|member| text(&member.name)).collect();
         let fates: Vec<Fate<'_>> = names.iter().map(|name| fate(name, &names, model, quirks)).collect();
         let mut edits: Vec<(Range<usize>, Vec<u8>)> = Vec::new();
-        if model != self.model {
-            edits.push((self.model_range.clone(), quoted(model)));
+        if let Some(range) = self.model_range.clone().filter(|_| model != self.model) {
+            edits.push((range, quoted(model)));
         }
         for (member, fate) in self.members.iter().zip(&fates) {
             if let Fate::Rename(name) = fate {
@@ -79,6 +79,11 @@ fn cuts(members: &[Stretch], fates: &[Fate<'_>]) -> Vec<Range<usize>> {
     cuts
 }
 
+/// The body with another model's name in it, for requests that have no envelope.
+pub(crate) fn renamed(body: &Bytes, model_range: &Range<usize>, model: &str) -> Vec<Bytes> {
+    edited(body, vec![(model_range.clone(), quoted(model))])
+}
+
 /// Bodies up to this size are copied into one piece: that is cheaper than to send several.
 const JOINED_BYTES_MAX: usize = 16 << 10;
 
@@ -113,7 +118,7 @@ mod tests {
 
     fn adapt(body: &str, model: &str, quirks: &Quirks) -> (String, Vec<String>) {
         let body = Bytes::copy_from_slice(body.as_bytes());
-        let (pieces, lossy) = open(Dialect::OpenAiChat, &body).unwrap().adapted(&body, model, quirks);
+        let (pieces, lossy) = open(Dialect::OpenAiChat, None, &body).unwrap().adapted(&body, model, quirks);
         (String::from_utf8(pieces.concat()).unwrap(), lossy)
     }
 

@@ -6,9 +6,20 @@ mod usage;
 
 mod anthropic_read;
 mod anthropic_write;
+mod completions_read;
+mod completions_write;
+mod gemini_read;
+mod gemini_write;
+mod ollama_read;
+mod ollama_write;
 mod openai_read;
 mod openai_write;
+mod responses_echo;
+mod responses_items;
+mod responses_read;
+mod responses_write;
 
+use bytes::Bytes;
 use commonwatt_core::answer::{Answer, Delta, Finish};
 use commonwatt_core::fault::{Fault, FaultKind};
 use commonwatt_core::refusal::Refusal;
@@ -30,6 +41,10 @@ pub struct AnswerReader {
 enum State {
     OpenAi(openai_read::Reader),
     Anthropic(anthropic_read::Reader),
+    Responses(responses_read::Reader),
+    Gemini(gemini_read::Reader),
+    Ollama(ollama_read::Reader),
+    Completions(completions_read::Reader),
 }
 
 /// What must be known of an answer to tell a complete one from a cut or an empty one.
@@ -72,6 +87,10 @@ impl AnswerReader {
         let state = match dialect {
             Dialect::OpenAiChat => State::OpenAi(openai_read::Reader::default()),
             Dialect::AnthropicMessages => State::Anthropic(anthropic_read::Reader::default()),
+            Dialect::OpenAiResponses => State::Responses(responses_read::Reader::default()),
+            Dialect::Gemini => State::Gemini(gemini_read::Reader::default()),
+            Dialect::OllamaChat | Dialect::OllamaGenerate => State::Ollama(ollama_read::Reader::default()),
+            Dialect::OpenAiCompletions => State::Completions(completions_read::Reader::default()),
         };
         Self { dialect, tape: Tape::default(), state, seen: Seen::default(), ended: false }
     }
@@ -98,6 +117,10 @@ impl AnswerReader {
         let outcome = match &mut self.state {
             State::OpenAi(reader) => reader.chunk(&root, out).map(|()| false),
             State::Anthropic(reader) => reader.event(&root, out),
+            State::Responses(reader) => reader.event(&root, out),
+            State::Gemini(reader) => reader.event(&root, out),
+            State::Ollama(reader) => reader.event(&root, out),
+            State::Completions(reader) => reader.event(&root, out),
         };
         self.seen.note(out.get(before..).unwrap_or_default());
         if outcome? {
@@ -147,6 +170,10 @@ pub fn read_whole(dialect: Dialect, body: &[u8]) -> Result<Vec<Delta>, Fault> {
     match dialect {
         Dialect::OpenAiChat => openai_read::whole(&root, &mut deltas)?,
         Dialect::AnthropicMessages => anthropic_read::whole(&root, &mut deltas)?,
+        Dialect::OpenAiResponses => responses_read::whole(&root, &mut deltas)?,
+        Dialect::Gemini => gemini_read::whole(&root, &mut deltas)?,
+        Dialect::OllamaChat | Dialect::OllamaGenerate => ollama_read::whole(&root, &mut deltas)?,
+        Dialect::OpenAiCompletions => completions_read::whole(&root, &mut deltas)?,
     }
     let mut seen = Seen::default();
     seen.note(&deltas);
@@ -161,7 +188,7 @@ pub fn read_whole(dialect: Dialect, body: &[u8]) -> Result<Vec<Delta>, Fault> {
     Ok(deltas)
 }
 
-fn read_json<'a>(tape: &'a mut Tape, text: &'a [u8], what: &str) -> Result<View<'a>, Fault> {
+pub(crate) fn read_json<'a>(tape: &'a mut Tape, text: &'a [u8], what: &str) -> Result<View<'a>, Fault> {
     if text.trim_ascii().is_empty() {
         return Err(Fault::new(FaultKind::Empty, format!("{what} is empty")));
     }
@@ -171,7 +198,7 @@ fn read_json<'a>(tape: &'a mut Tape, text: &'a [u8], what: &str) -> Result<View<
     tape.read(text).map_err(told)
 }
 
-fn is_error(root: &View<'_>) -> bool {
+pub(crate) fn is_error(root: &View<'_>) -> bool {
     let says = |name: &str| root.get_string(name).is_some_and(|kind| kind == "error");
     let told = |error: View<'_>| match error.kind() {
         Kind::Object => error.members().next().is_some(),
@@ -191,20 +218,28 @@ pub struct Head {
     pub model: String,
     /// When, in seconds since 1970.
     pub created_unix_s: u64,
-    /// Whether usage is written at the end of a stream (OpenAI; Anthropic always does).
+    /// Whether usage is written at the end of a stream (OpenAI; others always do).
     pub stream_usage: bool,
+    /// The caller's request, whose settings an answer of Responses repeats.
+    pub request: Option<Bytes>,
 }
 
 /// Writes a stream in the caller's dialect. Whatever the order of the deltas, the grammar is valid.
 #[derive(Debug)]
 pub struct AnswerWriter {
+    dialect: Dialect,
     form: Form,
+    lost: Vec<String>,
 }
 
 #[derive(Debug)]
 enum Form {
     OpenAi(openai_write::Writer),
     Anthropic(anthropic_write::Writer),
+    Responses(Box<responses_write::Writer>),
+    Gemini(gemini_write::Writer),
+    Ollama(ollama_write::Writer),
+    Completions(completions_write::Writer),
 }
 
 impl AnswerWriter {
@@ -214,24 +249,44 @@ impl AnswerWriter {
         let form = match dialect {
             Dialect::OpenAiChat => Form::OpenAi(openai_write::Writer::new(head)),
             Dialect::AnthropicMessages => Form::Anthropic(anthropic_write::Writer::new(head)),
+            Dialect::OpenAiResponses => Form::Responses(Box::new(responses_write::Writer::new(head))),
+            Dialect::Gemini => Form::Gemini(gemini_write::Writer::new(head)),
+            Dialect::OllamaChat => Form::Ollama(ollama_write::Writer::new(head, false)),
+            Dialect::OllamaGenerate => Form::Ollama(ollama_write::Writer::new(head, true)),
+            Dialect::OpenAiCompletions => Form::Completions(completions_write::Writer::new(head)),
         };
-        Self { form }
+        Self { dialect, form, lost: Vec::new() }
     }
 
     /// Writes one delta; some are kept until [`finish`](Self::finish).
     pub fn write(&mut self, delta: &Delta, out: &mut Vec<u8>) {
+        note(&mut self.lost, lost(self.dialect, delta));
         match &mut self.form {
             Form::OpenAi(writer) => writer.write(delta, out),
             Form::Anthropic(writer) => writer.write(delta, out),
+            Form::Responses(writer) => writer.write(delta, out),
+            Form::Gemini(writer) => writer.write(delta, out),
+            Form::Ollama(writer) => writer.write(delta, out),
+            Form::Completions(writer) => writer.write(delta, out),
         }
     }
 
     /// Ends the answer: open blocks, the reason, usage, the terminator. An answer that was never finished ends in an
     /// error instead, so that nobody takes it for a whole one.
+    ///
+    /// What the dialect could not carry is named before the end, in a comment.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
+        let has_comments = !matches!(self.dialect, Dialect::OllamaChat | Dialect::OllamaGenerate);
+        if !self.lost.is_empty() && has_comments {
+            out.extend_from_slice(format!(": commonwatt lost {}\n\n", self.lost.join("; ")).as_bytes());
+        }
         let finished = match &mut self.form {
             Form::OpenAi(writer) => writer.finish(out),
             Form::Anthropic(writer) => writer.finish(out),
+            Form::Responses(writer) => writer.finish(out),
+            Form::Gemini(writer) => writer.finish(out),
+            Form::Ollama(writer) => writer.finish(out),
+            Form::Completions(writer) => writer.finish(out),
         };
         if !finished {
             self.refuse(&refusal::unfinished(), out);
@@ -240,11 +295,7 @@ impl AnswerWriter {
 
     /// Tells the caller of an error in the stream; nothing may follow.
     pub fn refuse(&mut self, refusal: &Refusal, out: &mut Vec<u8>) {
-        let dialect = match self.form {
-            Form::OpenAi(_) => Dialect::OpenAiChat,
-            Form::Anthropic(_) => Dialect::AnthropicMessages,
-        };
-        Self::refuse_verbatim(dialect, refusal, out);
+        Self::refuse_verbatim(self.dialect, refusal, out);
     }
 
     /// The same for a stream that was forwarded and not written here.
@@ -252,22 +303,75 @@ impl AnswerWriter {
         refusal::write_event(dialect, refusal, out);
     }
 
-    /// What ends a stream of that dialect, for one that was forwarded and lacks it.
+    /// What ends a stream of that dialect, for one that was forwarded and lacks it; nothing where the last event is the
+    /// end.
     #[must_use]
     pub fn terminator(dialect: Dialect) -> &'static [u8] {
         match dialect {
-            Dialect::OpenAiChat => b"data: [DONE]\n\n",
+            Dialect::OpenAiChat | Dialect::OpenAiCompletions => b"data: [DONE]\n\n",
             Dialect::AnthropicMessages => b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+            Dialect::OpenAiResponses | Dialect::Gemini | Dialect::OllamaChat | Dialect::OllamaGenerate => b"",
         }
     }
 
     /// Something harmless, for connections that die of silence.
     pub fn heartbeat(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(match self.form {
-            Form::OpenAi(_) => b": waiting\n\n".as_slice(),
-            Form::Anthropic(_) => b"event: ping\ndata: {\"type\":\"ping\"}\n\n",
+        out.extend_from_slice(match self.dialect {
+            Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::Gemini | Dialect::OpenAiCompletions => {
+                b": waiting\n\n".as_slice()
+            }
+            Dialect::AnthropicMessages => b"event: ping\ndata: {\"type\":\"ping\"}\n\n",
+            // Lines of JSON have no comments; a blank line is none.
+            Dialect::OllamaChat | Dialect::OllamaGenerate => b"\n",
         });
     }
+}
+
+/// What of a delta the dialect has no place for, by name.
+fn lost(dialect: Dialect, delta: &Delta) -> Option<String> {
+    let (at_home, name): (&[Dialect], &str) = match delta {
+        Delta::Opaque(kind, _) if dialect == Dialect::Gemini && gemini_write::knows(kind) => return None,
+        Delta::Opaque(kind, _) => return Some(format!("content block `{}`", printable(kind))),
+        Delta::ReasoningSignature(signature) if signature.is_empty() => return None,
+        Delta::ReasoningSignature(_) => (&[Dialect::AnthropicMessages], "thinking.signature"),
+        Delta::RedactedReasoning(_) => (&[Dialect::AnthropicMessages], "redacted_thinking"),
+        Delta::EncryptedReasoning { .. } => (&[Dialect::OpenAiResponses], "reasoning.encrypted_content"),
+        Delta::ToolCallSignature { .. } => (&[Dialect::Gemini, Dialect::OpenAiChat], "functionCall.thoughtSignature"),
+        Delta::Logprobs(_) => {
+            (&[Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::OllamaChat, Dialect::OllamaGenerate], "logprobs")
+        }
+        // Completions are bare text.
+        Delta::Reasoning(_) if dialect == Dialect::OpenAiCompletions => return Some("reasoning".to_owned()),
+        Delta::ToolCallStarted { .. } if dialect == Dialect::OpenAiCompletions => return Some("tool_calls".to_owned()),
+        Delta::Started { .. }
+        | Delta::Text(_)
+        | Delta::Reasoning(_)
+        | Delta::Refusal(_)
+        | Delta::ToolCallStarted { .. }
+        | Delta::ToolCallArguments { .. }
+        | Delta::Finished(_)
+        | Delta::Usage(_) => return None,
+    };
+    (!at_home.contains(&dialect)).then(|| name.to_owned())
+}
+
+/// What a whole answer holds that the dialect has no place for, by name.
+#[must_use]
+pub fn lost_in(dialect: Dialect, deltas: &[Delta]) -> Vec<String> {
+    let mut names = Vec::new();
+    deltas.iter().for_each(|delta| note(&mut names, lost(dialect, delta)));
+    names
+}
+
+fn note(names: &mut Vec<String>, name: Option<String>) {
+    if let Some(name) = name.filter(|name| !names.contains(name)) {
+        names.push(name);
+    }
+}
+
+/// A name that may stand in a header or a comment.
+fn printable(name: &str) -> String {
+    name.chars().filter(|c| c.is_ascii_graphic()).take(40).collect()
 }
 
 /// Writes an answer that is not streamed.
@@ -276,6 +380,11 @@ pub fn write_whole(dialect: Dialect, answer: &Answer, head: &Head) -> Vec<u8> {
     match dialect {
         Dialect::OpenAiChat => openai_write::whole(answer, head),
         Dialect::AnthropicMessages => anthropic_write::whole(answer, head),
+        Dialect::OpenAiResponses => responses_write::whole(answer, head),
+        Dialect::Gemini => gemini_write::whole(answer, head),
+        Dialect::OllamaChat => ollama_write::whole(answer, head, false),
+        Dialect::OllamaGenerate => ollama_write::whole(answer, head, true),
+        Dialect::OpenAiCompletions => completions_write::whole(answer, head),
     }
 }
 

@@ -1,5 +1,8 @@
 //! Writing JSON text, member by member, into a buffer that is reused.
 
+use commonwatt_core::call::RawJson;
+use commonwatt_core::text::Text;
+
 use crate::scan::plain_run;
 
 /// An object that is being written.
@@ -26,6 +29,15 @@ impl<'a> Object<'a> {
 
     pub(crate) fn string(&mut self, name: &str, value: &str) {
         string(self.key(name), value);
+    }
+
+    pub(crate) fn text(&mut self, name: &str, value: &Text) {
+        text(self.key(name), value);
+    }
+
+    /// Writes a value as it was read.
+    pub(crate) fn json(&mut self, name: &str, RawJson(value): &RawJson) {
+        self.key(name).extend_from_slice(value);
     }
 
     /// Writes a value that is JSON text already.
@@ -90,12 +102,30 @@ impl<'a> Array<'a> {
         string(self.item(), value);
     }
 
+    /// Writes an item as it was read.
+    pub(crate) fn json(&mut self, RawJson(value): &RawJson) {
+        self.item().extend_from_slice(value);
+    }
+
     pub(crate) fn raw(&mut self, value: &str) {
         self.item().extend_from_slice(value.as_bytes());
     }
 
     pub(crate) fn close(self) {
         self.out.push(b']');
+    }
+}
+
+/// Writes a text as a JSON string; one that comes from JSON is copied as it stands.
+pub(crate) fn text(out: &mut Vec<u8>, text: &Text) {
+    match text.json() {
+        Some(inside) => {
+            out.reserve(inside.len() + 2);
+            out.push(b'"');
+            out.extend_from_slice(inside);
+            out.push(b'"');
+        }
+        None => string(out, &text.as_str()),
     }
 }
 

@@ -6,11 +6,13 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use bytes::Bytes;
 use commonwatt_core::call::Requirements;
+use commonwatt_core::text::unescaped;
 
+use crate::Dialect;
 use crate::request::BadInput;
 use crate::scan::{Container, Scalar, Sink, scan};
-use crate::{Dialect, tape};
 
 /// What a request says about itself.
 #[derive(Clone, Debug)]
@@ -26,10 +28,29 @@ pub struct Envelope {
     /// Whether the history holds thinking without a seal, which was written for a caller of Anthropic's dialect when
     /// another provider answered. Anthropic refuses it: such a call is translated, not forwarded.
     pub unsigned_thinking: bool,
-    /// Where the value of `model` stands in the body, quotes included.
-    pub(crate) model_range: Range<usize>,
+    /// Where the value of `model` stands in the body, quotes included; nowhere where the path names it.
+    pub(crate) model_range: Option<Range<usize>>,
     /// Where the members of the top level stand, in order.
     pub(crate) members: Vec<Stretch>,
+    /// The first message of the conversation, as it stands in the body: what tells one session from another.
+    pub opening: Option<Bytes>,
+}
+
+impl Envelope {
+    /// The envelope of a request that is no conversation.
+    #[must_use]
+    pub fn of_no_conversation(model: &str, needs: Requirements) -> Self {
+        Self {
+            model: model.to_owned(),
+            stream: false,
+            stream_usage: false,
+            needs,
+            unsigned_thinking: false,
+            model_range: None,
+            members: Vec::new(),
+            opening: None,
+        }
+    }
 }
 
 /// Where a member of the top level stands in the body.
@@ -41,18 +62,29 @@ pub(crate) struct Stretch {
     pub(crate) end: usize,
 }
 
+/// What the path of a request says, in a dialect where it does (Gemini).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InPath {
+    /// The route or model.
+    pub model: String,
+    /// Whether the answer is to be streamed.
+    pub stream: bool,
+}
+
 /// Reads the envelope of a request.
 ///
 /// # Errors
-/// [`BadInput`] when the body is not a JSON object, or `model`, `messages` or `stream` is missing, doubled or of the
-/// wrong kind. Everything else is left to whoever reads the whole request.
-pub fn open(dialect: Dialect, body: &[u8]) -> Result<Envelope, BadInput> {
+/// [`BadInput`] when the body is not a JSON object, or the model, the conversation or `stream` is missing, doubled or of
+/// the wrong kind. Everything else is left to whoever reads the whole request.
+pub fn open(dialect: Dialect, in_path: Option<&InPath>, body: &Bytes) -> Result<Envelope, BadInput> {
     if body.trim_ascii().is_empty() {
         return Err(BadInput::new("the body is empty: send a JSON object"));
     }
-    let mut looker = Looker::new(body);
+    let mut looker = Looker::new(dialect, body);
     scan::<true>(body, &mut looker).map_err(|error| BadInput::syntax(error, body))?;
-    looker.finish(dialect)
+    let opening = looker.opening.clone();
+    let envelope = looker.finish(in_path)?;
+    Ok(Envelope { opening: opening.map(|range| body.slice(range)), ..envelope })
 }
 
 /// A member of the request's top level.
@@ -71,14 +103,32 @@ enum Member {
     MaxTokens,
     MaxCompletionTokens,
     Choices,
+    OllamaFormat,
+    Images,
+    /// An object of settings, whose members say what others say at the top level.
+    Settings,
     Other,
 }
 
 impl Member {
-    fn named(name: &str) -> Self {
+    fn named(dialect: Dialect, name: &str) -> Self {
+        if name == conversation(dialect) {
+            return Self::Messages;
+        }
+        match (dialect, name) {
+            (Dialect::OpenAiResponses, "text") => return Self::OutputConfig,
+            (Dialect::OpenAiResponses, "max_output_tokens") => return Self::MaxCompletionTokens,
+            (Dialect::OpenAiResponses, "reasoning")
+            | (Dialect::Gemini, "generationConfig" | "generation_config")
+            | (Dialect::OllamaChat | Dialect::OllamaGenerate, "options") => return Self::Settings,
+            (Dialect::OllamaChat | Dialect::OllamaGenerate, "format") => return Self::OllamaFormat,
+            (Dialect::OllamaChat | Dialect::OllamaGenerate, "think") => return Self::ReasoningEffort,
+            (Dialect::OllamaGenerate, "images") => return Self::Images,
+            (Dialect::Gemini, "stream" | "model") => return Self::Other,
+            _ => {}
+        }
         match name {
             "model" => Self::Model,
-            "messages" => Self::Messages,
             "stream" => Self::Stream,
             "stream_options" => Self::StreamOptions,
             "tools" | "functions" => Self::Tools,
@@ -95,12 +145,25 @@ impl Member {
     }
 }
 
+/// The member that holds the conversation, or the prompt.
+fn conversation(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::OpenAiChat | Dialect::AnthropicMessages | Dialect::OllamaChat => "messages",
+        Dialect::OpenAiResponses => "input",
+        Dialect::Gemini => "contents",
+        Dialect::OllamaGenerate | Dialect::OpenAiCompletions => "prompt",
+    }
+}
+
 /// A key below the top level that says something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Nested {
     Type,
     Signature,
     IncludeUsage,
+    Effort,
+    MaxTokens,
+    Choices,
     Other,
 }
 
@@ -113,7 +176,11 @@ const IN_MEMBER: u128 = 0b11;
 /// Around a member of `output_config.format`.
 const IN_FORMAT: u128 = 0b111;
 
+/// Around the members of a message.
+const IN_LIST: u128 = 0b101;
+
 struct Looker<'a> {
+    dialect: Dialect,
     body: &'a [u8],
     /// Open containers, a bit each, an object is 1; the outermost is the highest.
     around: u128,
@@ -123,6 +190,7 @@ struct Looker<'a> {
     nested: Nested,
     model: Option<(Range<usize>, bool)>,
     members: Vec<Stretch>,
+    opening: Option<Range<usize>>,
     has_messages: bool,
     has_stream: bool,
     stream: bool,
@@ -134,8 +202,9 @@ struct Looker<'a> {
 }
 
 impl<'a> Looker<'a> {
-    fn new(body: &'a [u8]) -> Self {
+    fn new(dialect: Dialect, body: &'a [u8]) -> Self {
         Self {
+            dialect,
             body,
             around: 0,
             depth: 0,
@@ -144,9 +213,11 @@ impl<'a> Looker<'a> {
             nested: Nested::Other,
             model: None,
             members: Vec::with_capacity(8),
+            opening: None,
             has_messages: false,
             has_stream: false,
-            stream: false,
+            // Ollama streams unless it is told not to.
+            stream: matches!(dialect, Dialect::OllamaChat | Dialect::OllamaGenerate),
             stream_usage: false,
             unsigned_thinking: false,
             max_completion_tokens: None,
@@ -159,27 +230,34 @@ impl<'a> Looker<'a> {
         std::str::from_utf8(self.body.get(range).unwrap_or_default()).unwrap_or_default()
     }
 
-    fn finish(mut self, dialect: Dialect) -> Result<Envelope, BadInput> {
+    fn finish(mut self, in_path: Option<&InPath>) -> Result<Envelope, BadInput> {
         if let Some(wrong) = self.wrong {
             return Err(BadInput::new(wrong));
         }
-        let Some((inside, escaped)) = self.model else {
-            return Err(BadInput::new("the field `model` is missing: name a route such as `auto`, or a model"));
+        let (model, model_range) = match (&self.model, in_path) {
+            (_, Some(InPath { model, .. })) => (model.clone(), None),
+            (Some((inside, escaped)), None) => {
+                let text = self.text(inside.clone());
+                let model = if *escaped { unescaped(text) } else { text.to_owned() };
+                (model, Some(inside.start - 1..inside.end + 1))
+            }
+            (None, None) => {
+                return Err(BadInput::new("the field `model` is missing: name a route such as `auto`, or a model"));
+            }
         };
-        let text = std::str::from_utf8(self.body.get(inside.clone()).unwrap_or_default()).unwrap_or_default();
-        let model = if escaped { tape::unescaped(text) } else { text.to_owned() };
         if model.is_empty() {
             return Err(BadInput::new("the field `model` is empty: name a route such as `auto`, or a model"));
         }
         if !self.has_messages {
-            return Err(BadInput::new("the field `messages` is missing: send the conversation in it"));
+            let name = conversation(self.dialect);
+            return Err(BadInput::new(format!("the field `{name}` is missing: send the conversation in it")));
         }
-        if dialect == Dialect::AnthropicMessages {
+        self.stream = in_path.map_or(self.stream, |path| path.stream);
+        if self.dialect == Dialect::AnthropicMessages {
             self.needs.many_choices = false;
         }
         self.needs.max_output_tokens = self.max_completion_tokens.unwrap_or(self.needs.max_output_tokens);
         self.needs.stream = self.stream;
-        let model_range = inside.start - 1..inside.end + 1;
         Ok(Envelope {
             model,
             stream: self.stream,
@@ -188,6 +266,7 @@ impl<'a> Looker<'a> {
             unsigned_thinking: self.unsigned_thinking,
             model_range,
             members: self.members,
+            opening: None,
         })
     }
 
@@ -206,8 +285,20 @@ impl<'a> Looker<'a> {
         match (self.member, container) {
             (Member::Model, _) => self.refuse("the field `model` must be a string"),
             (Member::Messages, Container::Array) => self.messages(),
-            (Member::Messages, Container::Object) => self.refuse("the field `messages` must be an array"),
+            (Member::Messages, Container::Object) => self.refuse(match self.dialect {
+                Dialect::OpenAiResponses => "the field `input` must be a string or an array",
+                Dialect::Gemini => "the field `contents` must be an array",
+                Dialect::OllamaGenerate | Dialect::OpenAiCompletions => "the field `prompt` must be a string",
+                Dialect::OpenAiChat | Dialect::AnthropicMessages | Dialect::OllamaChat => {
+                    "the field `messages` must be an array"
+                }
+            }),
             (Member::Stream, _) => self.refuse("the field `stream` must be `true` or `false`"),
+            (Member::OllamaFormat, _) => self.needs.json_schema |= container == Container::Object,
+            (Member::Images, _) => {
+                let inside = self.body.get(range.start + 1..range.end - 1).unwrap_or_default();
+                self.needs.images |= !inside.trim_ascii().is_empty();
+            }
             (Member::Tools, _) => {
                 let inside = self.body.get(range.start + 1..range.end - 1).unwrap_or_default();
                 self.needs.tools |= !inside.trim_ascii().is_empty();
@@ -222,6 +313,7 @@ impl<'a> Looker<'a> {
                 | Member::MaxTokens
                 | Member::MaxCompletionTokens
                 | Member::Choices
+                | Member::Settings
                 | Member::Other,
                 _,
             ) => {}
@@ -243,15 +335,19 @@ impl<'a> Looker<'a> {
                 }
             }
             (Member::Model, _) => self.refuse("the field `model` must be a string"),
+            (Member::Messages, Scalar::String { .. }) if self.takes_text() => self.messages(),
+            (Member::Messages, _) if self.takes_text() => self.refuse("the prompt must be a string or an array"),
             (Member::Messages, _) => self.refuse("the field `messages` must be an array"),
             (Member::Stream, Scalar::True | Scalar::False | Scalar::Null) => {
-                self.stream = scalar == Scalar::True;
+                // Null is as good as nothing, which means yes in some dialects.
+                self.stream = scalar == Scalar::True || (scalar == Scalar::Null && self.stream);
                 if std::mem::replace(&mut self.has_stream, true) {
                     self.refuse("the field `stream` is given twice");
                 }
             }
             (Member::Stream, _) => self.refuse("the field `stream` must be `true` or `false`"),
             (Member::ReasoningEffort, Scalar::String { .. }) => self.needs.reasoning |= self.text(range) != "none",
+            (Member::ReasoningEffort, Scalar::True) => self.needs.reasoning = true,
             (Member::MaxTokens, Scalar::Number) => {
                 self.needs.max_output_tokens = self.text(range).parse().unwrap_or_default();
             }
@@ -262,7 +358,9 @@ impl<'a> Looker<'a> {
                 self.needs.many_choices = self.text(range).parse::<u64>().is_ok_and(|choices| choices > 1);
             }
             (
-                Member::StreamOptions
+                Member::OllamaFormat
+                | Member::Images
+                | Member::StreamOptions
                 | Member::Tools
                 | Member::ResponseFormat
                 | Member::OutputConfig
@@ -272,6 +370,7 @@ impl<'a> Looker<'a> {
                 | Member::MaxTokens
                 | Member::MaxCompletionTokens
                 | Member::Choices
+                | Member::Settings
                 | Member::Other,
                 _,
             ) => {}
@@ -279,6 +378,44 @@ impl<'a> Looker<'a> {
     }
 
     /// `"type": "<word>"` somewhere below the top level.
+    /// Whether a text alone can stand where others have a list of messages.
+    fn takes_text(&self) -> bool {
+        matches!(self.dialect, Dialect::OpenAiResponses | Dialect::OllamaGenerate | Dialect::OpenAiCompletions)
+    }
+
+    /// A key whose presence says enough.
+    fn note(&mut self, name: &[u8]) {
+        match (self.member, self.around, name) {
+            (Member::Messages, IN_MESSAGE, b"inlineData" | b"inline_data" | b"fileData" | b"file_data") => {
+                self.needs.images |= self.dialect == Dialect::Gemini;
+            }
+            (Member::Messages, IN_LIST, b"images") => {
+                self.needs.images |= self.dialect == Dialect::OllamaChat;
+            }
+            (
+                Member::Settings,
+                IN_MEMBER,
+                b"responseSchema" | b"response_schema" | b"responseJsonSchema" | b"response_json_schema",
+            ) => self.needs.json_schema = true,
+            (Member::Settings, IN_MEMBER, b"thinkingConfig" | b"thinking_config") => self.needs.reasoning = true,
+            _ => {}
+        }
+    }
+
+    fn setting(&mut self, nested: Nested, scalar: Scalar, at: Range<usize>) {
+        match (nested, scalar) {
+            (Nested::Effort, Scalar::String { .. }) => self.needs.reasoning |= self.text(at) != "none",
+            (Nested::MaxTokens, Scalar::Number) => {
+                // Ollama says -1 for no bound.
+                self.needs.max_output_tokens = self.text(at).parse().unwrap_or_default();
+            }
+            (Nested::Choices, Scalar::Number) => {
+                self.needs.many_choices = self.text(at).parse::<u64>().is_ok_and(|choices| choices > 1);
+            }
+            (_, _) => {}
+        }
+    }
+
     fn typed(&mut self, word: &[u8]) {
         match (self.member, self.around) {
             (Member::Messages, IN_MESSAGE | IN_TOOL_RESULT) => {
@@ -311,6 +448,9 @@ impl Sink for Looker<'_> {
         let container = if self.around & 1 == 1 { Container::Object } else { Container::Array };
         self.around >>= 1;
         self.depth -= 1;
+        if self.depth == 2 && self.member == Member::Messages && self.opening.is_none() {
+            self.opening = Some(self.member_start..end);
+        }
         if self.depth == 1 {
             self.member_ends(end);
             self.member_container(container, self.member_start..end);
@@ -321,15 +461,20 @@ impl Sink for Looker<'_> {
         if self.depth == 1 {
             self.members.push(Stretch { name: text.start - 1..text.end + 1, end: text.end + 1 });
             let name = self.text(text);
-            let name = if escaped { Cow::Owned(tape::unescaped(name)) } else { Cow::Borrowed(name) };
-            self.member = Member::named(&name);
+            let name = if escaped { Cow::Owned(unescaped(name)) } else { Cow::Borrowed(name) };
+            self.member = Member::named(self.dialect, &name);
             return;
         }
-        self.nested = match self.body.get(text) {
-            Some(b"type") => Nested::Type,
-            Some(b"signature") => Nested::Signature,
-            Some(b"include_usage") => Nested::IncludeUsage,
-            Some(_) | None => Nested::Other,
+        let name = self.body.get(text).unwrap_or_default();
+        self.note(name);
+        self.nested = match name {
+            b"type" => Nested::Type,
+            b"signature" => Nested::Signature,
+            b"include_usage" => Nested::IncludeUsage,
+            b"effort" => Nested::Effort,
+            b"maxOutputTokens" | b"max_output_tokens" | b"num_predict" => Nested::MaxTokens,
+            b"candidateCount" | b"candidate_count" => Nested::Choices,
+            _ => Nested::Other,
         };
     }
 
@@ -350,7 +495,8 @@ impl Sink for Looker<'_> {
             (5, Nested::Signature) if self.member == Member::Messages && self.around == IN_MESSAGE => {
                 self.unsigned_thinking |= at.is_empty();
             }
-            (_, Nested::Type | Nested::Signature | Nested::IncludeUsage | Nested::Other) => {}
+            (2, nested) if self.member == Member::Settings => self.setting(nested, scalar, at),
+            (_, _) => {}
         }
     }
 }

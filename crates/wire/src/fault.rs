@@ -3,6 +3,8 @@
 //! The status code says most of it, and the words the rest: a wrong prompt, an empty account and a full server all come
 //! as a 400 from somebody.
 
+use std::borrow::Cow;
+
 use commonwatt_core::fault::{Fault, FaultKind};
 
 use crate::Dialect;
@@ -32,7 +34,7 @@ pub(crate) fn in_band(dialect: Dialect, body: &[u8]) -> Fault {
     Fault { kind, message, retry_after_ms: told.retry_after_ms }
 }
 
-fn by_status(_dialect: Dialect, status: u16, told: &Told) -> FaultKind {
+fn by_status(dialect: Dialect, status: u16, told: &Told) -> FaultKind {
     let words = by_words(told);
     match status {
         300..=399 => FaultKind::Redirect,
@@ -50,6 +52,8 @@ fn by_status(_dialect: Dialect, status: u16, told: &Told) -> FaultKind {
             Some(_) | None => FaultKind::RateLimited,
         },
         503 | 529 => FaultKind::Overloaded,
+        // Google says so of callers in the wrong country, too.
+        400 if dialect == Dialect::Gemini && words == Some(FaultKind::Forbidden) => FaultKind::Forbidden,
         400..=499 => match words {
             Some(
                 kind @ (FaultKind::ContextOverflow
@@ -75,7 +79,9 @@ fn by_status(_dialect: Dialect, status: u16, told: &Told) -> FaultKind {
 
 /// What an error's type, code and sentence say, the machine's words before the people's.
 fn by_words(told: &Told) -> Option<FaultKind> {
-    const MACHINE: [(&str, FaultKind); 18] = [
+    const MACHINE: [(&str, FaultKind); 20] = [
+        ("perday", FaultKind::QuotaExhausted),
+        ("api_key_invalid", FaultKind::BadKey),
         ("insufficient_quota", FaultKind::QuotaExhausted),
         ("billing", FaultKind::QuotaExhausted),
         ("payment_required", FaultKind::QuotaExhausted),
@@ -95,7 +101,7 @@ fn by_words(told: &Told) -> Option<FaultKind> {
         ("model_not_found", FaultKind::ModelNotFound),
         ("not_found_error", FaultKind::ModelNotFound),
     ];
-    const PEOPLE: [(&str, FaultKind); 17] = [
+    const PEOPLE: [(&str, FaultKind); 20] = [
         ("credit balance is too low", FaultKind::QuotaExhausted),
         ("insufficient credits", FaultKind::QuotaExhausted),
         ("insufficient balance", FaultKind::QuotaExhausted),
@@ -106,7 +112,10 @@ fn by_words(told: &Told) -> Option<FaultKind> {
         ("available context size", FaultKind::ContextOverflow),
         ("context length", FaultKind::ContextOverflow),
         ("too many tokens", FaultKind::ContextOverflow),
+        ("exceeds the maximum number of tokens", FaultKind::ContextOverflow),
         ("api key not valid", FaultKind::BadKey),
+        ("reported as leaked", FaultKind::BadKey),
+        ("user location is not supported", FaultKind::Forbidden),
         ("incorrect api key", FaultKind::BadKey),
         ("invalid api key", FaultKind::BadKey),
         ("rate limit", FaultKind::RateLimited),
@@ -118,7 +127,11 @@ fn by_words(told: &Told) -> Option<FaultKind> {
         words.iter().find(|(word, _)| text.contains(word)).map(|(_, kind)| *kind)
     };
     let said = told.message.as_deref().unwrap_or_default().to_ascii_lowercase();
-    find(&told.words, &MACHINE).or_else(|| find(&said, &PEOPLE))
+    match find(&told.words, &MACHINE) {
+        // The least telling of the machine's words: Google says it of a key that was revoked, too.
+        machine @ (Some(FaultKind::Forbidden) | None) => find(&said, &PEOPLE).or(machine),
+        Some(kind) => Some(kind),
+    }
 }
 
 /// What an error says of itself.
@@ -152,8 +165,24 @@ impl Told {
                 told.status = told.status.or_else(|| u16::try_from(value.whole()?).ok());
             }
         }
-        told.retry_after_ms = error.get("details").iter().flat_map(View::items).find_map(|detail| delay_ms(&detail));
+        for detail in error.get("details").iter().flat_map(View::items) {
+            told.retry_after_ms = told.retry_after_ms.or_else(|| delay_ms(&detail));
+            told.detail(&detail);
+        }
         told
+    }
+
+    /// Google's `{"@type":"…ErrorInfo","reason":"API_KEY_INVALID"}`, and the quotas of
+    /// `{"@type":"…QuotaFailure","violations":[{"quotaId":"…PerDayPerProjectPerModel-FreeTier"}]}`.
+    fn detail(&mut self, detail: &View<'_>) {
+        let mut note = |word: Option<Cow<'_, str>>| {
+            self.words.push_str(&word.unwrap_or_default().to_ascii_lowercase());
+            self.words.push(' ');
+        };
+        note(detail.get_string("reason"));
+        for violation in detail.get("violations").iter().flat_map(View::items) {
+            note(violation.get_string("quotaId"));
+        }
     }
 
     /// A body that is not JSON: a sentence, or the page of some proxy.

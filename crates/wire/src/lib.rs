@@ -24,19 +24,25 @@ mod request;
 pub mod sse;
 
 mod answer;
+pub mod embed;
 mod fault;
 mod models;
 mod refusal;
+pub mod rerank;
 
-pub use answer::{AnswerReader, AnswerWriter, Head, read_whole, write_whole};
-pub use envelope::{Envelope, open};
+pub use answer::{AnswerReader, AnswerWriter, Head, lost_in, read_whole, write_whole};
+pub use embed::{EmbedCall, EmbedDialect, Embedded, encode_embed, open_embed, read_embed, write_embed};
+pub use envelope::{Envelope, InPath, open};
 pub use fault::read_fault;
-pub use models::{ModelLine, read_token_count, write_model, write_models, write_token_count};
+pub use models::{
+    ModelLine, read_shown_model, read_token_count, write_model, write_models, write_shown_model, write_token_count,
+};
 pub use refusal::{status, write_refusal};
 pub use request::{
     BadInput, Encoded, EngineChat, Quirks, ToolIdShape, Untranslatable, decode, drop_sealed_reasoning, encode,
     engine_messages,
 };
+pub use rerank::{RerankCall, open_rerank, read_rerank};
 
 /// A protocol in which models are spoken to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -45,11 +51,46 @@ pub enum Dialect {
     OpenAiChat,
     /// `POST /v1/messages`.
     AnthropicMessages,
+    /// `POST /v1/responses`.
+    OpenAiResponses,
+    /// `POST /v1beta/models/{model}:generateContent`, `:streamGenerateContent`.
+    Gemini,
+    /// `POST /api/chat`.
+    OllamaChat,
+    /// `POST /api/generate`: a door only, for a prompt instead of a conversation.
+    OllamaGenerate,
+    /// `POST /v1/completions`: the same of OpenAI, which editors use.
+    OpenAiCompletions,
 }
 
 impl Dialect {
     /// Every dialect there is.
-    pub const ALL: [Self; 2] = [Self::OpenAiChat, Self::AnthropicMessages];
+    pub const ALL: [Self; 7] = [
+        Self::OpenAiChat,
+        Self::AnthropicMessages,
+        Self::OpenAiResponses,
+        Self::Gemini,
+        Self::OllamaChat,
+        Self::OllamaGenerate,
+        Self::OpenAiCompletions,
+    ];
+
+    /// Those in which a conversation can be sent to a provider.
+    pub const OUT: [Self; 5] =
+        [Self::OpenAiChat, Self::AnthropicMessages, Self::OpenAiResponses, Self::Gemini, Self::OllamaChat];
+
+    /// How its streams are cut into events.
+    #[must_use]
+    pub fn framing(self) -> sse::Framing {
+        match self {
+            Self::OllamaChat | Self::OllamaGenerate => sse::Framing::Lines,
+            Self::OpenAiChat
+            | Self::AnthropicMessages
+            | Self::OpenAiResponses
+            | Self::Gemini
+            | Self::OpenAiCompletions => sse::Framing::Events,
+        }
+    }
 
     /// Its word in configuration, headers and records.
     #[must_use]
@@ -57,6 +98,11 @@ impl Dialect {
         match self {
             Self::OpenAiChat => "openai-chat",
             Self::AnthropicMessages => "anthropic-messages",
+            Self::OpenAiResponses => "openai-responses",
+            Self::Gemini => "gemini",
+            Self::OllamaChat => "ollama-chat",
+            Self::OllamaGenerate => "ollama-generate",
+            Self::OpenAiCompletions => "openai-completions",
         }
     }
 

@@ -1,8 +1,8 @@
 //! Lists of models, and counts of tokens.
 
-use crate::Dialect;
 use crate::emit::{self, Object};
 use crate::tape::Tape;
+use crate::{BadInput, Dialect};
 
 /// A model that can be named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,10 +22,15 @@ pub struct ModelLine {
 pub fn write_models(dialect: Dialect, models: &[ModelLine]) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + models.len() * 128);
     let mut body = Object::open(&mut out);
-    if dialect == Dialect::OpenAiChat {
+    if names_objects(dialect) {
         body.string("object", "list");
     }
-    let mut data = body.array("data");
+    let mut data = body.array(match dialect {
+        Dialect::Gemini | Dialect::OllamaChat | Dialect::OllamaGenerate => "models",
+        Dialect::OpenAiChat | Dialect::AnthropicMessages | Dialect::OpenAiResponses | Dialect::OpenAiCompletions => {
+            "data"
+        }
+    });
     for model in models {
         line(dialect, model, data.item());
     }
@@ -43,6 +48,11 @@ pub fn write_models(dialect: Dialect, models: &[ModelLine]) -> Vec<u8> {
     out
 }
 
+/// Whether every object of the dialect says what it is.
+fn names_objects(dialect: Dialect) -> bool {
+    matches!(dialect, Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::OpenAiCompletions)
+}
+
 /// The body of `GET /v1/models/{id}`.
 #[must_use]
 pub fn write_model(dialect: Dialect, model: &ModelLine) -> Vec<u8> {
@@ -54,7 +64,7 @@ pub fn write_model(dialect: Dialect, model: &ModelLine) -> Vec<u8> {
 fn line(dialect: Dialect, model: &ModelLine, out: &mut Vec<u8>) {
     let mut line = Object::open(out);
     match dialect {
-        Dialect::OpenAiChat => {
+        Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::OpenAiCompletions => {
             line.string("id", &model.id);
             line.string("object", "model");
             line.whole("created", model.created_unix_s);
@@ -67,28 +77,99 @@ fn line(dialect: Dialect, model: &ModelLine, out: &mut Vec<u8>) {
             line.string("created_at", &rfc3339(model.created_unix_s));
             line.string("lifecycle", "active");
         }
+        Dialect::Gemini => {
+            line.string("name", &format!("models/{}", model.id));
+            line.string("baseModelId", &model.id);
+            line.string("version", "1");
+            line.string("displayName", &model.display);
+            let mut methods = line.array("supportedGenerationMethods");
+            ["generateContent", "streamGenerateContent", "countTokens"]
+                .iter()
+                .for_each(|method| methods.string(method));
+            methods.close();
+        }
+        Dialect::OllamaChat | Dialect::OllamaGenerate => {
+            line.string("name", &model.id);
+            line.string("model", &model.id);
+            line.string("modified_at", &rfc3339(model.created_unix_s));
+            line.whole("size", 0);
+            line.string("digest", "");
+            let mut details = line.object("details");
+            details.string("parent_model", "");
+            details.string("format", "");
+            details.string("family", &model.owned_by);
+            details.null("families");
+            details.string("parameter_size", "");
+            details.string("quantization_level", "");
+            details.close();
+        }
     }
     line.close();
 }
 
-/// The body of an answer to `POST /v1/messages/count_tokens`.
+/// The field in which a dialect tells the length of a prompt in tokens.
+fn token_field(dialect: Dialect) -> &'static str {
+    if dialect == Dialect::Gemini { "totalTokens" } else { "input_tokens" }
+}
+
+/// The body of an answer to `POST /v1/messages/count_tokens`, or to Gemini's `:countTokens`.
 #[must_use]
-pub fn write_token_count(tokens: u64) -> Vec<u8> {
+pub fn write_token_count(dialect: Dialect, tokens: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(32);
     let mut body = Object::open(&mut out);
-    emit::whole(body.key("input_tokens"), tokens);
+    emit::whole(body.key(token_field(dialect)), tokens);
     body.close();
     out
 }
 
-/// Reads an answer to `POST /v1/messages/count_tokens`.
+/// Reads such an answer.
 #[must_use]
-pub fn read_token_count(body: &[u8]) -> Option<u64> {
-    Tape::default().read(body).ok()?.get_whole("input_tokens")
+pub fn read_token_count(dialect: Dialect, body: &[u8]) -> Option<u64> {
+    Tape::default().read(body).ok()?.get_whole(token_field(dialect))
+}
+
+/// Reads the body of Ollama's `POST /api/show`: the model that is meant.
+///
+/// # Errors
+/// [`BadInput`] when it names none.
+pub fn read_shown_model(body: &[u8]) -> Result<String, BadInput> {
+    let mut tape = Tape::default();
+    let root = tape.read(body).map_err(|error| BadInput::syntax(error, body))?;
+    let model = root.get_string("model").or_else(|| root.get_string("name"));
+    let missing = || BadInput::new("the field `model` is missing: name the model to be shown");
+    model.map(std::borrow::Cow::into_owned).ok_or_else(missing)
+}
+
+/// The body of an answer to Ollama's `POST /api/show`.
+#[must_use]
+pub fn write_shown_model(model: &ModelLine) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    let mut body = Object::open(&mut out);
+    for name in ["license", "modelfile", "parameters", "template"] {
+        body.string(name, "");
+    }
+    let mut details = body.object("details");
+    details.string("parent_model", "");
+    details.string("format", "");
+    details.string("family", &model.owned_by);
+    details.array("families").close();
+    details.string("parameter_size", "");
+    details.string("quantization_level", "");
+    details.close();
+    let mut info = body.object("model_info");
+    info.string("general.architecture", &model.owned_by);
+    info.string("general.basename", &model.id);
+    info.close();
+    let mut abilities = body.array("capabilities");
+    ["completion", "tools"].iter().for_each(|ability| abilities.string(ability));
+    abilities.close();
+    body.string("modified_at", &rfc3339(model.created_unix_s));
+    body.close();
+    out
 }
 
 /// A moment as RFC 3339 in UTC, such as `2026-11-20T22:33:14Z`.
-fn rfc3339(unix_s: u64) -> String {
+pub(crate) fn rfc3339(unix_s: u64) -> String {
     let (days, second) = (unix_s / 86_400, unix_s % 86_400);
     // Days since 0000-03-01, in eras of 400 years, so that the leap day is the last of its year.
     let days = days + 719_468;
@@ -139,7 +220,9 @@ mod tests {
 
     #[test]
     fn a_count_reads_back() {
-        assert_eq!(read_token_count(&write_token_count(1234)), Some(1234));
-        assert_eq!(read_token_count(b"{}"), None);
+        for dialect in [Dialect::AnthropicMessages, Dialect::Gemini] {
+            assert_eq!(read_token_count(dialect, &write_token_count(dialect, 1234)), Some(1234));
+            assert_eq!(read_token_count(dialect, b"{}"), None);
+        }
     }
 }

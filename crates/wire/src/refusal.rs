@@ -3,6 +3,8 @@
 //! ```text
 //! {"error":{"message":"…","type":"invalid_request_error","param":null,"code":"model_not_found"}}     OpenAI
 //! {"type":"error","error":{"type":"not_found_error","message":"…"},"request_id":"…"}                 Anthropic
+//! {"error":{"code":404,"message":"…","status":"NOT_FOUND"}}                                           Gemini
+//! {"error":"…"}                                                                                       Ollama
 //! ```
 
 use commonwatt_core::refusal::{Refusal, RefusalKind};
@@ -25,8 +27,13 @@ pub fn status(dialect: Dialect, kind: RefusalKind) -> u16 {
         RefusalKind::Internal => 500,
         RefusalKind::UpstreamFailed => 502,
         RefusalKind::Busy | RefusalKind::ShuttingDown => match dialect {
-            Dialect::OpenAiChat => 503,
             Dialect::AnthropicMessages => 529,
+            Dialect::OpenAiChat
+            | Dialect::OpenAiResponses
+            | Dialect::Gemini
+            | Dialect::OllamaChat
+            | Dialect::OllamaGenerate
+            | Dialect::OpenAiCompletions => 503,
         },
         RefusalKind::UpstreamTimeout => 504,
         RefusalKind::Loop => 508,
@@ -43,12 +50,19 @@ pub fn write_refusal(dialect: Dialect, refusal: &Refusal, request_id: &str) -> V
 
 /// A refusal inside a stream that has begun.
 pub(crate) fn write_event(dialect: Dialect, refusal: &Refusal, out: &mut Vec<u8>) {
-    out.extend_from_slice(match dialect {
-        Dialect::OpenAiChat => b"data: ".as_slice(),
-        Dialect::AnthropicMessages => b"event: error\ndata: ",
-    });
+    if dialect == Dialect::OpenAiResponses {
+        return responses_event(refusal, out);
+    }
+    let (before, after) = match dialect {
+        Dialect::OpenAiChat | Dialect::OpenAiCompletions | Dialect::OpenAiResponses | Dialect::Gemini => {
+            (b"data: ".as_slice(), b"\n\n".as_slice())
+        }
+        Dialect::AnthropicMessages => (b"event: error\ndata: ".as_slice(), b"\n\n".as_slice()),
+        Dialect::OllamaChat | Dialect::OllamaGenerate => (b"".as_slice(), b"\n".as_slice()),
+    };
+    out.extend_from_slice(before);
     write(dialect, refusal, None, out);
-    out.extend_from_slice(b"\n\n");
+    out.extend_from_slice(after);
 }
 
 /// The refusal of an answer that has no end.
@@ -59,7 +73,7 @@ pub(crate) fn unfinished() -> Refusal {
 fn write(dialect: Dialect, refusal: &Refusal, request_id: Option<&str>, out: &mut Vec<u8>) {
     let mut body = Object::open(out);
     match dialect {
-        Dialect::OpenAiChat => {
+        Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::OpenAiCompletions => {
             let (kind, code, param) = openai(refusal.kind);
             let mut error = body.object("error");
             error.string("message", &refusal.message);
@@ -84,8 +98,55 @@ fn write(dialect: Dialect, refusal: &Refusal, request_id: Option<&str>, out: &mu
                 body.string("request_id", request_id);
             }
         }
+        Dialect::Gemini => {
+            let mut error = body.object("error");
+            error.whole("code", u64::from(status(dialect, refusal.kind)));
+            error.string("message", &refusal.message);
+            error.string("status", gemini(refusal.kind));
+            error.close();
+        }
+        Dialect::OllamaChat | Dialect::OllamaGenerate => body.string("error", &refusal.message),
     }
     body.close();
+}
+
+/// The number of an event after which none comes. Whoever breaks a stream off need not have counted its events; this one
+/// is larger than all, and fits the 32 bits that some clients have for it.
+const LAST_EVENT: u64 = i32::MAX as u64;
+
+/// Responses' `error` event, which is flat.
+fn responses_event(refusal: &Refusal, out: &mut Vec<u8>) {
+    let (kind, code, param) = openai(refusal.kind);
+    out.extend_from_slice(b"event: error\ndata: ");
+    let mut body = Object::open(out);
+    body.string("type", "error");
+    body.whole("sequence_number", LAST_EVENT);
+    body.string("code", code.unwrap_or(kind));
+    body.string("message", &refusal.message);
+    match param {
+        Some(param) => body.string("param", param),
+        None => body.null("param"),
+    }
+    body.close();
+    out.extend_from_slice(b"\n\n");
+}
+
+/// Google's canonical word (google.rpc.Code).
+fn gemini(kind: RefusalKind) -> &'static str {
+    match kind {
+        RefusalKind::BadRequest
+        | RefusalKind::ContextOverflow
+        | RefusalKind::TooLarge
+        | RefusalKind::MethodNotAllowed
+        | RefusalKind::NotCapable => "INVALID_ARGUMENT",
+        RefusalKind::Unauthenticated => "UNAUTHENTICATED",
+        RefusalKind::Forbidden => "PERMISSION_DENIED",
+        RefusalKind::UnknownModel | RefusalKind::UnknownPath => "NOT_FOUND",
+        RefusalKind::RateLimited => "RESOURCE_EXHAUSTED",
+        RefusalKind::RequestTimeout | RefusalKind::UpstreamTimeout => "DEADLINE_EXCEEDED",
+        RefusalKind::Busy | RefusalKind::ShuttingDown | RefusalKind::UpstreamFailed => "UNAVAILABLE",
+        RefusalKind::Internal | RefusalKind::Loop => "INTERNAL",
+    }
 }
 
 /// OpenAI's type, code and parameter.

@@ -7,6 +7,19 @@
 mod openai_read;
 mod openai_write;
 
+mod completions_read;
+mod gemini_content;
+mod gemini_media;
+mod gemini_read;
+mod gemini_schema;
+mod gemini_settings;
+mod gemini_thinking;
+mod gemini_write;
+mod ollama_read;
+mod ollama_write;
+mod responses_read;
+mod responses_write;
+
 mod anthropic_read;
 mod anthropic_thinking;
 mod anthropic_write;
@@ -17,6 +30,7 @@ mod lossy;
 mod quirks;
 mod turns;
 
+use bytes::Bytes;
 use commonwatt_core::call::{Call, Item};
 
 pub use engine::{EngineChat, engine_messages};
@@ -43,7 +57,7 @@ impl BadInput {
     }
 
     /// A field that is missing or of the wrong kind.
-    fn field(path: impl std::fmt::Display, must: &str) -> Self {
+    pub(crate) fn field(path: impl std::fmt::Display, must: &str) -> Self {
         Self::new(format!("the field `{path}` must be {must}"))
     }
 }
@@ -55,30 +69,42 @@ pub struct Untranslatable {
     message: String,
 }
 
+impl Untranslatable {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into() }
+    }
+}
+
 /// A request in some dialect, and what could not be carried into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
     /// The bytes.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// What was lost or changed: field names with, where it helps, a word in brackets. Printable ASCII.
     pub lossy: Vec<String>,
 }
 
-/// Reads a whole request.
+/// Reads a whole request. What is carried along shares its bytes.
 ///
 /// # Errors
 /// [`BadInput`] when it is not valid in its dialect.
-pub fn decode(dialect: Dialect, body: &[u8]) -> Result<Call, BadInput> {
+pub fn decode(dialect: Dialect, body: &Bytes) -> Result<Call, BadInput> {
     let mut tape = Tape::default();
-    let root = tape.read(body).map_err(|error| BadInput::syntax(error, body))?;
+    let root = tape.read_shared(body).map_err(|error| BadInput::syntax(error, body))?;
     if root.kind() != crate::tape::Kind::Object {
         return Err(BadInput::new("the body must be a JSON object"));
     }
     let call = match dialect {
         Dialect::OpenAiChat => openai_read::decode(root),
         Dialect::AnthropicMessages => anthropic_read::decode(root),
+        Dialect::OpenAiResponses => responses_read::decode(root),
+        Dialect::Gemini => gemini_read::decode(root),
+        Dialect::OllamaChat => ollama_read::decode(root),
+        Dialect::OllamaGenerate => ollama_read::decode_prompt(root),
+        Dialect::OpenAiCompletions => completions_read::decode(root),
     }?;
-    if call.model.is_empty() {
+    // Gemini names the model in the path.
+    if call.model.is_empty() && dialect != Dialect::Gemini {
         return Err(BadInput::new("the field `model` is missing: name a route such as `auto`, or a model"));
     }
     Ok(call)
@@ -92,6 +118,12 @@ pub fn encode(dialect: Dialect, call: &Call, model: &str, quirks: &Quirks) -> Re
     match dialect {
         Dialect::OpenAiChat => Ok(openai_write::encode(call, model, quirks)),
         Dialect::AnthropicMessages => anthropic_write::encode(call, model, quirks),
+        Dialect::OpenAiResponses => responses_write::encode(call, model, quirks),
+        Dialect::Gemini => gemini_write::encode(call, model, quirks),
+        Dialect::OllamaChat => ollama_write::encode(call, model, quirks),
+        Dialect::OllamaGenerate | Dialect::OpenAiCompletions => {
+            Err(Untranslatable { message: "a conversation cannot be said in a dialect of bare prompts".to_owned() })
+        }
     }
 }
 
@@ -99,17 +131,22 @@ pub fn encode(dialect: Dialect, call: &Call, model: &str, quirks: &Quirks) -> Re
 /// there was any.
 pub fn drop_sealed_reasoning(call: &mut Call) -> bool {
     let before = call.items.len();
-    let mut dropping = false;
+    let (mut dropping, mut unsealed) = (false, false);
+    for item in &mut call.items {
+        if let Item::ToolCall(call) = item {
+            unsealed |= call.signature.take().is_some();
+        }
+    }
     call.items.retain(|item| {
         dropping = match item {
-            Item::Reasoning(reasoning) => reasoning.signature.is_some() || reasoning.redacted.is_some(),
+            Item::Reasoning(reasoning) => reasoning.is_sealed(),
             // A field goes with the item before it.
             Item::Field(..) => dropping,
-            Item::Message { .. } | Item::ToolCall(_) | Item::ToolOutput { .. } => false,
+            Item::Message { .. } | Item::ToolCall(_) | Item::ToolOutput { .. } | Item::Opaque(..) => false,
         };
         !dropping
     });
-    call.items.len() < before
+    unsealed || call.items.len() < before
 }
 
 /// A value that must be a string.
@@ -139,11 +176,6 @@ fn list<'a>(
     path: &dyn std::fmt::Display,
 ) -> Result<impl Iterator<Item = View<'a>> + use<'a>, BadInput> {
     if value.kind() == crate::tape::Kind::Array { Ok(value.items()) } else { Err(BadInput::field(path, "an array")) }
-}
-
-/// A value as it stands.
-fn raw(value: &View<'_>) -> commonwatt_core::call::RawJson {
-    commonwatt_core::call::RawJson(value.raw().to_owned())
 }
 
 #[cfg(test)]

@@ -228,7 +228,7 @@ impl<const CHECK_UTF8: bool> Scanner<'_, CHECK_UTF8> {
         self.at += 1;
         if CHECK_UTF8 && foreign {
             let inside = self.text.get(range.clone()).unwrap_or_default();
-            if let Err(error) = std::str::from_utf8(inside) {
+            if let Err(error) = simdutf8::compat::from_utf8(inside) {
                 return Err(SyntaxError { at: start + error.valid_up_to(), what: "a string is not UTF-8" });
             }
         }
@@ -302,25 +302,27 @@ const HIGHS: u64 = 0x8080_8080_8080_8080;
 /// How many bytes come before the first quote, backslash or control byte, and whether one of them is beyond ASCII.
 #[inline]
 pub(crate) fn plain_run(bytes: &[u8]) -> (usize, bool) {
-    // Keys, short values and lines of code end within two words.
-    let Some((first, rest)) = bytes.split_first_chunk::<8>() else { return short_run(bytes) };
-    let first = u64::from_le_bytes(*first);
-    let mark = marks(first);
-    if mark != 0 {
-        return (place(mark), below(first, mark) & HIGHS != 0);
+    // Keys, short values and lines of code end within a few words.
+    let (mut at, mut high) = (0, 0);
+    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*word);
+        let mark = marks(word);
+        if mark != 0 {
+            return (at + place(mark), (high | below(word, mark)) & HIGHS != 0);
+        }
+        high |= word;
+        at += 8;
+        if at == SHORT {
+            let (run, foreign) = long_run(bytes.get(at..).unwrap_or_default());
+            return (at + run, foreign || high & HIGHS != 0);
+        }
     }
-    let Some(second) = rest.first_chunk::<8>() else {
-        let (run, foreign) = short_run(rest);
-        return (8 + run, foreign || first & HIGHS != 0);
-    };
-    let second = u64::from_le_bytes(*second);
-    let mark = marks(second);
-    if mark != 0 {
-        return (8 + place(mark), (first | below(second, mark)) & HIGHS != 0);
-    }
-    let (run, foreign) = long_run(rest.get(8..).unwrap_or_default());
-    (16 + run, foreign || (first | second) & HIGHS != 0)
+    let (run, foreign) = short_run(bytes.get(at..).unwrap_or_default());
+    (at + run, foreign || high & HIGHS != 0)
 }
+
+/// From here on, a run is taken for a long one.
+const SHORT: usize = 64;
 
 /// The same for a text of any length, 32 bytes at a time.
 fn long_run(bytes: &[u8]) -> (usize, bool) {

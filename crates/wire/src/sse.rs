@@ -1,4 +1,4 @@
-//! Server-sent events from chunks of bytes.
+//! Server-sent events from chunks of bytes; and lines of JSON, which Ollama sends instead.
 //!
 //! ```text
 //! event: content_block_delta\n      the name, if there is one
@@ -49,6 +49,12 @@ impl Event {
             Data::Line(range) => self.raw.get(range.clone()).unwrap_or_default(),
             Data::Lines(joined) => joined,
         }
+    }
+
+    /// A line of JSON without its end.
+    fn line(raw: Bytes) -> Self {
+        let len = raw.trim_ascii_end().len();
+        Self { name: None, data: Data::Line(0..len), raw }
     }
 
     fn parsed(raw: Bytes, first: bool) -> Self {
@@ -110,6 +116,7 @@ pub struct TooLarge;
 /// Cuts chunks into events.
 #[derive(Debug, Default)]
 pub struct Framer {
+    framing: Framing,
     /// What is not yet cut, when it lies in one chunk.
     chunk: Bytes,
     /// What is not yet cut, when it came in several; then `chunk` is empty.
@@ -124,7 +131,23 @@ pub struct Framer {
     begun: bool,
 }
 
+/// How a stream is cut into events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// Server-sent events.
+    #[default]
+    Events,
+    /// A line of JSON each.
+    Lines,
+}
+
 impl Framer {
+    /// A framer for such a stream.
+    #[must_use]
+    pub fn new(framing: Framing) -> Self {
+        Self { framing, ..Self::default() }
+    }
+
     /// Adds bytes. Take all events out before adding more.
     ///
     /// # Errors
@@ -148,6 +171,9 @@ impl Framer {
     /// The next complete event.
     #[expect(clippy::should_implement_trait, reason = "a framer that has no event now may have one after a push")]
     pub fn next(&mut self) -> Option<Event> {
+        if self.framing == Framing::Lines {
+            return self.next_line();
+        }
         loop {
             let held = self.held();
             let rest = held.get(self.looked..)?;
@@ -171,6 +197,20 @@ impl Framer {
                 return Some(self.cut(after));
             }
             self.has_line |= !blank;
+        }
+    }
+
+    fn next_line(&mut self) -> Option<Event> {
+        let held = self.held();
+        match memchr::memchr(b'\n', held.get(self.looked..)?) {
+            Some(len) => {
+                let end = self.looked + len + 1;
+                Some(self.cut(end))
+            }
+            None => {
+                self.looked = held.len();
+                None
+            }
         }
     }
 
@@ -199,7 +239,10 @@ impl Framer {
             // Gives the memory back with the last event that shares it.
             self.gathered = BytesMut::new();
         }
-        Event::parsed(raw, !std::mem::replace(&mut self.begun, true))
+        match self.framing {
+            Framing::Events => Event::parsed(raw, !std::mem::replace(&mut self.begun, true)),
+            Framing::Lines => Event::line(raw),
+        }
     }
 }
 

@@ -7,7 +7,11 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::scan::{Container, Scalar, Sink, SyntaxError, plain_run, scan};
+use bytes::Bytes;
+use commonwatt_core::call::RawJson;
+use commonwatt_core::text::{Text, unescaped};
+
+use crate::scan::{Container, Scalar, Sink, SyntaxError, scan};
 
 /// What a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +45,16 @@ pub(crate) struct Tape {
 impl Tape {
     /// Reads `text` and gives its root.
     pub(crate) fn read<'a>(&'a mut self, text: &'a [u8]) -> Result<View<'a>, SyntaxError> {
-        let text = std::str::from_utf8(text)
+        self.view(text, None)
+    }
+
+    /// Reads a text of which parts will be kept: they share its bytes.
+    pub(crate) fn read_shared<'a>(&'a mut self, text: &'a Bytes) -> Result<View<'a>, SyntaxError> {
+        self.view(text, Some(text))
+    }
+
+    fn view<'a>(&'a mut self, text: &'a [u8], source: Option<&'a Bytes>) -> Result<View<'a>, SyntaxError> {
+        let text = simdutf8::compat::from_utf8(text)
             .map_err(|error| SyntaxError { at: error.valid_up_to(), what: "the text is not UTF-8" })?;
         if u32::try_from(text.len()).is_err() {
             return Err(SyntaxError { at: 0, what: "the text is larger than four gigabytes" });
@@ -49,7 +62,7 @@ impl Tape {
         self.nodes.clear();
         self.open.clear();
         scan::<false>(text.as_bytes(), self)?;
-        Ok(View { nodes: &self.nodes, text, at: 0 })
+        Ok(View { nodes: &self.nodes, text, source, at: 0 })
     }
 
     fn push(&mut self, kind: Kind, range: Range<usize>, escaped: bool) {
@@ -101,6 +114,8 @@ impl Sink for Tape {
 pub(crate) struct View<'a> {
     nodes: &'a [Node],
     text: &'a str,
+    /// The same text, where it is shared.
+    source: Option<&'a Bytes>,
     at: u32,
 }
 
@@ -132,6 +147,34 @@ impl<'a> View<'a> {
     /// Its JSON text.
     pub(crate) fn raw(&self) -> &'a str {
         self.text.get(self.range()).unwrap_or_default()
+    }
+
+    /// Its JSON text, to be kept.
+    pub(crate) fn raw_json(&self) -> RawJson {
+        RawJson(self.kept(self.range()))
+    }
+
+    /// A string, to be kept.
+    pub(crate) fn text(&self) -> Option<Text> {
+        let node = self.node();
+        (node.kind == Kind::String)
+            .then(|| Text::in_json(self.kept(node.start as usize..node.end as usize), node.escaped))
+    }
+
+    /// The end of a string, to be kept: `end` is what `whole`, its characters, ends in.
+    pub(crate) fn text_within(&self, whole: &str, end: &str) -> Text {
+        let node = self.node();
+        if node.escaped || end.len() > whole.len() {
+            return end.into();
+        }
+        Text::in_json(self.kept(node.end as usize - end.len()..node.end as usize), false)
+    }
+
+    fn kept(&self, range: Range<usize>) -> Bytes {
+        match self.source {
+            Some(source) if range.end <= source.len() => source.slice(range),
+            Some(_) | None => Bytes::copy_from_slice(self.text.as_bytes().get(range).unwrap_or_default()),
+        }
     }
 
     /// A string's characters.
@@ -210,53 +253,14 @@ impl<'a> View<'a> {
     }
 
     /// A member that is a whole number.
+    /// The text of a member, to be kept.
+    pub(crate) fn get_text(&self, name: &str) -> Option<Text> {
+        self.get(name)?.text()
+    }
+
     pub(crate) fn get_whole(&self, name: &str) -> Option<u64> {
         self.get(name)?.whole()
     }
-}
-
-/// Decodes escapes that a scan has found valid. Half of a surrogate pair, which no text can hold, becomes U+FFFD.
-pub(crate) fn unescaped(inside: &str) -> String {
-    let mut out = String::with_capacity(inside.len());
-    let mut rest = inside;
-    loop {
-        let (plain, _) = plain_run(rest.as_bytes());
-        let (run, escape) = rest.split_at_checked(plain).unwrap_or((rest, ""));
-        out.push_str(run);
-        let letter = match escape.as_bytes().get(1) {
-            None => break,
-            Some(b'n') => '\n',
-            Some(b't') => '\t',
-            Some(b'r') => '\r',
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'u') => {
-                let (letter, left) = code_point(escape.get(2..).unwrap_or_default());
-                out.push(letter);
-                rest = left;
-                continue;
-            }
-            Some(other) => char::from(*other),
-        };
-        out.push(letter);
-        rest = escape.get(2..).unwrap_or_default();
-    }
-    out
-}
-
-/// What follows `\u`: one character, perhaps of two escapes, and the rest.
-fn code_point(text: &str) -> (char, &str) {
-    let unit = |text: &str| u32::from_str_radix(text.get(..4)?, 16).ok();
-    let Some(first) = unit(text) else { return (char::REPLACEMENT_CHARACTER, text) };
-    let rest = text.get(4..).unwrap_or_default();
-    if let (0xD800..0xDC00, Some(pair)) = (first, rest.strip_prefix("\\u"))
-        && let Some(second @ 0xDC00..0xE000) = unit(pair)
-    {
-        let joined = 0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00);
-        let letter = char::from_u32(joined).unwrap_or(char::REPLACEMENT_CHARACTER);
-        return (letter, pair.get(4..).unwrap_or_default());
-    }
-    (char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER), rest)
 }
 
 #[cfg(test)]
@@ -273,13 +277,6 @@ mod tests {
         assert_eq!(items, ["1", r#"{"b":"x\ty"}"#, "[]"]);
         assert!(root.get("c").is_none());
         assert_eq!(root.get("d").and_then(|d| d.get("e")).and_then(|e| e.boolean()), Some(true));
-    }
-
-    #[test]
-    fn escapes_are_decoded_and_half_a_pair_is_replaced() {
-        assert_eq!(unescaped(r#"a\"b\\c\/\u00e9\ud83d\ude00"#), "a\"b\\c/é😀");
-        assert_eq!(unescaped(r"x\ud83dy\ude00"), "x\u{fffd}y\u{fffd}");
-        assert_eq!(unescaped(r"\ud83d\u0041"), "\u{fffd}A");
     }
 
     #[test]

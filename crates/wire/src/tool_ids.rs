@@ -20,6 +20,9 @@ pub(crate) enum Shape {
 
 const PREFIX: &str = "cw_";
 
+/// Begins the ids made for calls of Gemini's, which often have none: it is not sent them.
+pub(crate) const MADE_FOR_GEMINI: &str = "gemini_";
+
 /// Hands out ids for one conversation, or for one answer.
 #[derive(Debug)]
 pub(crate) struct ToolIds {

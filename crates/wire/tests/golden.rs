@@ -16,27 +16,25 @@ use commonwatt_core::call::Call;
 use commonwatt_core::fault::Fault;
 use commonwatt_wire::sse::Framer;
 use commonwatt_wire::{
-    AnswerReader, AnswerWriter, Dialect, Encoded, Head, Quirks, decode, encode, engine_messages, open, read_whole,
-    write_whole,
+    AnswerReader, AnswerWriter, Dialect, Encoded, Head, InPath, Quirks, decode, encode, engine_messages, open,
+    read_whole, write_whole,
 };
 
 /// The files whose names begin with `kind`: name without ending, dialect, bytes.
-fn cases(kind: &str) -> Vec<(String, Dialect, Vec<u8>)> {
+fn cases(kind: &str) -> Vec<(String, Dialect, Bytes)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let mut cases = Vec::new();
     for entry in fs::read_dir(folder).expect("the folder is there") {
         let path = entry.expect("readable").path();
         let name = path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
         let Some((stem, ending)) = name.rsplit_once('.') else { continue };
-        if !name.starts_with(kind) || !matches!(ending, "json" | "sse") {
+        if !name.starts_with(kind) || !matches!(ending, "json" | "sse" | "ndjson") {
             continue;
         }
-        let dialect = match stem.rsplit_once('.') {
-            Some((_, "openai")) => Dialect::OpenAiChat,
-            Some((_, "anthropic")) => Dialect::AnthropicMessages,
-            _ => panic!("`{name}` names no dialect"),
-        };
-        cases.push((stem.to_owned(), dialect, fs::read(&path).expect("readable")));
+        let word = stem.rsplit_once('.').map_or(stem, |(_, word)| word);
+        let dialect = Dialect::ALL.into_iter().find(|dialect| short(*dialect) == word);
+        let dialect = dialect.unwrap_or_else(|| panic!("`{name}` names no dialect"));
+        cases.push((stem.to_owned(), dialect, fs::read(&path).expect("readable").into()));
     }
     cases.sort_by(|(a, ..), (b, ..)| a.cmp(b));
     assert!(!cases.is_empty());
@@ -55,6 +53,11 @@ fn short(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::OpenAiChat => "openai",
         Dialect::AnthropicMessages => "anthropic",
+        Dialect::OpenAiResponses => "responses",
+        Dialect::Gemini => "gemini",
+        Dialect::OllamaChat => "ollama",
+        Dialect::OllamaGenerate => "generate",
+        Dialect::OpenAiCompletions => "completions",
     }
 }
 
@@ -76,10 +79,15 @@ fn to_engine(call: &Call) -> String {
 #[test]
 fn requests_are_translated() {
     for (name, dialect, body) in cases("request-") {
-        let envelope = open(dialect, &body).expect("valid");
-        let call = decode(dialect, &body).expect("valid");
+        let in_path = InPath { model: "auto".into(), stream: name.contains("stream") };
+        let in_path = Some(&in_path).filter(|_| dialect == Dialect::Gemini);
+        let envelope = open(dialect, in_path, &body).expect("valid");
+        let mut call = decode(dialect, &body).expect("valid");
+        if let Some(path) = in_path {
+            (call.model, call.stream) = (path.model.clone(), path.stream);
+        }
         assert_eq!((envelope.stream, envelope.stream_usage), (call.stream, call.stream_usage), "{name}");
-        for target in Dialect::ALL {
+        for target in Dialect::OUT {
             let found = match encode(target, &call, "target-model", &Quirks::default()) {
                 Ok(Encoded { body, lossy }) => format!("lost: {}\n\n{}\n", told(&lossy), pretty(&body)),
                 Err(error) => format!("untranslatable: {error}\n"),
@@ -91,7 +99,7 @@ fn requests_are_translated() {
 }
 
 fn head() -> Head {
-    Head { id: "call-1".into(), model: "target-model".into(), created_unix_s: 7, stream_usage: true }
+    Head { id: "call-1".into(), model: "target-model".into(), created_unix_s: 7, stream_usage: true, request: None }
 }
 
 fn lines(deltas: &[Delta]) -> String {
@@ -115,7 +123,7 @@ fn whole_answers_are_translated() {
 }
 
 fn read(dialect: Dialect, stream: &[u8]) -> (Vec<Delta>, Result<(), Fault>) {
-    let (mut framer, mut reader, mut deltas) = (Framer::default(), AnswerReader::new(dialect), Vec::new());
+    let (mut framer, mut reader, mut deltas) = (Framer::new(dialect.framing()), AnswerReader::new(dialect), Vec::new());
     framer.push(Bytes::copy_from_slice(stream)).expect("small");
     while let Some(event) = framer.next() {
         if let Err(fault) = reader.read(&event, &mut deltas) {

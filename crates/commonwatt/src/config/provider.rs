@@ -22,6 +22,9 @@ pub(crate) struct Provider {
     /// The dialect it speaks.
     #[schemars(with = "Option<DialectWord>")]
     pub(crate) dialect: Option<String>,
+    /// Other dialects that it speaks at the same address.
+    #[schemars(with = "Option<Vec<DialectWord>>")]
+    pub(crate) also: Option<Vec<String>>,
     /// Its address, as its own SDK would write it (OpenAI: with `/v1`, Anthropic: without).
     pub(crate) base_url: Option<String>,
     /// The tier of its models unless a model says otherwise.
@@ -78,6 +81,10 @@ pub(crate) struct Abilities {
     pub(crate) json_schema: Option<bool>,
     /// Several answers to one question.
     pub(crate) many_choices: Option<bool>,
+    /// Vectors that stand for texts.
+    pub(crate) embeddings: Option<bool>,
+    /// Documents in the order of their relevance.
+    pub(crate) rerank: Option<bool>,
 }
 
 /// Facts about a provider. What is not known stays unsaid.
@@ -126,6 +133,11 @@ fn this_file() -> String {
 pub(crate) enum DialectWord {
     OpenaiChat,
     AnthropicMessages,
+    OpenaiResponses,
+    Gemini,
+    OllamaChat,
+    OllamaGenerate,
+    OpenaiCompletions,
 }
 
 /// Where a model stands: `auto` goes from `frontier` over `free` to `local`.

@@ -103,6 +103,8 @@ fn sdk_address(desk: &Desk<'_>, spec: &mut ProviderSpec, listen: SocketAddr) -> 
         ));
     }
     moved.clone_into(&mut spec.base_url);
+    // Whoever is there speaks the same dialect; that it speaks others too is not known.
+    spec.also.clear();
     None
 }
 
@@ -136,6 +138,7 @@ fn new_spec(desk: &mut Desk<'_>, id: &str, raw: &config::Provider, known: &[Stri
         name: id.to_owned(),
         // A word that is none is found, with its place, when the provider is refined.
         dialect: dialect.unwrap_or(Dialect::OpenAiChat),
+        also: Vec::new(),
         base_url: raw.base_url.clone()?,
         base_url_env: None,
         key_env: Vec::new(),
@@ -164,13 +167,12 @@ fn refine(desk: &mut Desk<'_>, mut spec: ProviderSpec, raw: Option<config::Provi
     let path = |name: &'static str| ["providers", id.as_str(), name];
     let access = access(desk, &spec, &raw);
     if let Some(word) = &raw.dialect {
-        match Dialect::from_word(word) {
-            Some(dialect) => spec.dialect = dialect,
-            None => {
-                let help = "write `openai-chat` or `anthropic-messages`";
-                desk.wrong(&path("dialect"), format!("`{word}` is not a dialect"), help);
-            }
-        }
+        // What is built in is said of the dialect that is built in.
+        spec.also.clear();
+        spec.dialect = dialect(desk, &path("dialect"), word).unwrap_or(spec.dialect);
+    }
+    if let Some(words) = &raw.also {
+        spec.also = words.iter().filter_map(|word| dialect(desk, &path("also"), word)).collect();
     }
     if let Some(base_url) = &raw.base_url {
         if let Err(message) = web_address(base_url) {
@@ -194,6 +196,15 @@ fn refine(desk: &mut Desk<'_>, mut spec: ProviderSpec, raw: Option<config::Provi
         refine_model(desk, &mut spec, &name, model);
     }
     Provider { spec, access, in_file: true }
+}
+
+fn dialect(desk: &mut Desk<'_>, path: &[&str], word: &str) -> Option<Dialect> {
+    let found = Dialect::from_word(word);
+    if found.is_none() {
+        let words: Vec<String> = Dialect::ALL.iter().map(|dialect| format!("`{dialect}`")).collect();
+        desk.wrong(path, format!("`{word}` is not a dialect"), format!("write one of {}", words.join(", ")));
+    }
+    found
 }
 
 fn refine_model(desk: &mut Desk<'_>, spec: &mut ProviderSpec, name: &str, raw: config::Model) {
@@ -274,6 +285,8 @@ fn abilities(raw: &config::Abilities, base: AbilitiesSpec) -> AbilitiesSpec {
         images: raw.images.or(base.images),
         json_schema: raw.json_schema.or(base.json_schema),
         many_choices: raw.many_choices.or(base.many_choices),
+        embeddings: raw.embeddings.or(base.embeddings),
+        rerank: raw.rerank.or(base.rerank),
     }
 }
 

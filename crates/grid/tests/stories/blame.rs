@@ -4,7 +4,7 @@ use commonwatt_core::refusal::RefusalKind;
 use commonwatt_sim::{Fault, Script, Step};
 use tokio::time::{Duration, sleep};
 
-use crate::world::{Ask, PAIRS, Scene, Supplier};
+use crate::world::{Ask, Scene, Supplier, pairs};
 
 /// A second model at the supplier.
 const SECOND: &str = "[model.alpha-2]";
@@ -44,7 +44,7 @@ async fn a_model_that_is_not_found_is_benched_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wrong_request_is_refused_in_the_suppliers_words_and_nobody_else_is_asked() {
-    for (caller, supplier) in PAIRS {
+    for (caller, supplier) in pairs() {
         let words = "`temperature` must be at most 2";
         let alpha = Supplier::frontier("alpha").speaking(supplier).with(|settings| {
             settings.script = Script::of([status(400, Some(words))]);

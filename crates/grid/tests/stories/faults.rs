@@ -3,13 +3,13 @@
 use commonwatt_wire::Dialect;
 
 use crate::heard::End;
-use crate::world::{Ask, PAIRS, Scene, Supplier, speech};
+use crate::world::{Ask, Scene, Supplier, pairs, simulated, speech};
 
 const ENDINGS: [&str; 8] = ["reset", "close", "eof", "stall", "error", "malformed", "garbage", "done"];
 
 /// Calls in every pair of dialects, streamed and not, while the frontier fails in these words each time.
 async fn is_mended(words: &str, shapes: &[bool]) {
-    for (caller, supplier) in PAIRS {
+    for (caller, supplier) in pairs() {
         for stream in shapes {
             let story = format!("{words}: {caller} to {supplier}, stream {stream}");
             let alpha = Supplier::frontier("alpha").speaking(supplier).always(words);
@@ -69,7 +69,7 @@ async fn a_fault_that_comes_in_crumbs_is_mended_all_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_breaks_after_content_ends_in_an_error_and_without_a_false_end() {
-    for (caller, supplier) in PAIRS {
+    for (caller, supplier) in pairs() {
         for how in ENDINGS {
             for place in ["1", "3", "20bytes", "content"] {
                 let story = format!("{how} after={place}: {caller} to {supplier}");
@@ -91,7 +91,7 @@ async fn a_stream_that_breaks_after_content_ends_in_an_error_and_without_a_false
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_without_its_terminator_is_complete_for_the_caller() {
-    for (caller, supplier) in PAIRS {
+    for (caller, supplier) in pairs() {
         let alpha = Supplier::frontier("alpha").speaking(supplier).script("eof after=finish");
         let told = Scene::new([alpha]).call(&Ask::new(caller, true)).await.unwrap();
         told.is_complete("alpha", 1);
@@ -100,7 +100,7 @@ async fn a_stream_without_its_terminator_is_complete_for_the_caller() {
 
 #[tokio::test(start_paused = true)]
 async fn crumbs_comments_and_foreign_line_ends_do_no_harm() {
-    for (caller, supplier) in PAIRS {
+    for (caller, supplier) in pairs() {
         for words in
             ["drip", "split", "crlf", "heartbeat", "missing_usage", "split; crlf; heartbeat", "stall=9000 after=3"]
         {
@@ -115,19 +115,16 @@ async fn crumbs_comments_and_foreign_line_ends_do_no_harm() {
 
 #[tokio::test(start_paused = true)]
 async fn a_forwarded_stream_is_the_suppliers_own_bytes() {
-    for dialect in Dialect::ALL {
+    for dialect in Dialect::OUT {
         let scene = Scene::new([Supplier::frontier("alpha").speaking(dialect)]);
         let told = scene.call(&Ask::new(dialect, true).model("alpha-1")).await.unwrap();
         let request = &scene.sim("alpha").requests()[0];
         assert_eq!(request.body, Ask::new(dialect, true).model("alpha-1").body());
         let settings = commonwatt_sim::Settings { answer: answer("alpha"), ..commonwatt_sim::Settings::default() };
-        let spoken = match dialect {
-            Dialect::OpenAiChat => commonwatt_sim::Dialect::ChatCompletions,
-            Dialect::AnthropicMessages => commonwatt_sim::Dialect::Messages,
-        };
+        let spoken = simulated(dialect);
         let cue =
             commonwatt_sim::Cue { dialect: spoken, body: &request.body, settings: &settings, faults: &[], call: 1 };
-        assert_eq!(told.raw, commonwatt_sim::perform(&cue).body());
+        assert_eq!(told.raw, commonwatt_sim::perform_at(&cue, &spoken.target("alpha-1", true)).body(), "{dialect}");
     }
 }
 

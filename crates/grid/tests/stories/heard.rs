@@ -49,8 +49,11 @@ pub(crate) fn read(dialect: Dialect, streamed: bool, raw: &[u8]) -> (String, End
     let mut text = String::new();
     let end = match (streamed, dialect) {
         (false, _) => whole(dialect, &raw, &mut text),
-        (true, Dialect::OpenAiChat) => openai(&events(&raw), &mut text),
+        (true, Dialect::OpenAiChat | Dialect::OpenAiCompletions) => openai(&events(&raw), &mut text),
         (true, Dialect::AnthropicMessages) => anthropic(&events(&raw), &mut text),
+        (true, Dialect::OpenAiResponses) => responses(&events(&raw), &mut text),
+        (true, Dialect::Gemini) => gemini(&events(&raw), &mut text),
+        (true, Dialect::OllamaChat | Dialect::OllamaGenerate) => ollama(&raw, &mut text),
     };
     (text, end.unwrap_or_else(End::Nonsense))
 }
@@ -69,6 +72,23 @@ fn whole(dialect: Dialect, raw: &str, text: &mut String) -> Result<End, String> 
         Dialect::AnthropicMessages => {
             text.extend(body["content"].as_array().into_iter().flatten().filter_map(|block| block["text"].as_str()));
             &body["stop_reason"]
+        }
+        Dialect::OpenAiCompletions => {
+            text.push_str(body["choices"][0]["text"].as_str().unwrap_or_default());
+            &body["choices"][0]["finish_reason"]
+        }
+        Dialect::OpenAiResponses => {
+            let parts = body["output"].as_array().into_iter().flatten().flat_map(|item| item["content"].as_array());
+            text.extend(parts.flatten().filter_map(|part| part["text"].as_str()));
+            &body["status"]
+        }
+        Dialect::Gemini => {
+            text.push_str(&gemini_text(&body));
+            &body["candidates"][0]["finishReason"]
+        }
+        Dialect::OllamaChat | Dialect::OllamaGenerate => {
+            text.push_str(ollama_text(&body));
+            &body["done_reason"]
         }
     };
     if reason.is_string() { Ok(End::Complete) } else { Err(format!("no reason to end: {raw}")) }
@@ -111,7 +131,7 @@ fn openai(events: &[(String, String)], text: &mut String) -> Result<End, String>
             continue;
         }
         let choice = &chunk["choices"][0];
-        text.push_str(choice["delta"]["content"].as_str().unwrap_or_default());
+        text.push_str(choice["delta"]["content"].as_str().or(choice["text"].as_str()).unwrap_or_default());
         finished |= choice["finish_reason"].is_string();
     }
     Ok(end)
@@ -133,6 +153,83 @@ fn anthropic(events: &[(String, String)], text: &mut String) -> Result<End, Stri
             "message_stop" if !finished => return Err("a terminator without a reason".to_owned()),
             "message_stop" => end = End::Complete,
             _ => text.push_str(event["delta"]["text"].as_str().unwrap_or_default()),
+        }
+    }
+    Ok(end)
+}
+
+/// As the official SDK does: numbers rise by one, deltas belong to an item and a part that were added and not yet done,
+/// and the response at the end holds what the deltas said.
+fn responses(events: &[(String, String)], text: &mut String) -> Result<End, String> {
+    let mut end = End::Silence;
+    for (at, (name, data)) in events.iter().enumerate() {
+        if end != End::Silence {
+            return Err(format!("something comes after the end: {data}"));
+        }
+        let event = json(data)?;
+        let in_place = name == "error" || ((at == 0) == (name == "response.created") && event["sequence_number"] == at);
+        if event["type"] != name.as_str() || !in_place {
+            return Err(format!("the event `{name}` is not named after its type, or not in its place: {data}"));
+        }
+        match name.as_str() {
+            "error" => end = End::Error(event["message"].as_str().unwrap_or_default().to_owned()),
+            "response.output_text.delta" => text.push_str(event["delta"].as_str().unwrap_or_default()),
+            "response.completed" | "response.incomplete" => {
+                let mut told = String::new();
+                whole(Dialect::OpenAiResponses, &event["response"].to_string(), &mut told)?;
+                if told != *text {
+                    return Err(format!("the deltas said `{text}` and the response says `{told}`"));
+                }
+                end = End::Complete;
+            }
+            _ => {}
+        }
+    }
+    Ok(end)
+}
+
+fn gemini_text(body: &Value) -> String {
+    let parts = body["candidates"][0]["content"]["parts"].as_array().into_iter().flatten();
+    parts.filter(|part| part["thought"] != true).filter_map(|part| part["text"].as_str()).collect()
+}
+
+fn gemini(events: &[(String, String)], text: &mut String) -> Result<End, String> {
+    let mut end = End::Silence;
+    for (_, data) in events {
+        if end != End::Silence {
+            return Err(format!("something comes after the end: {data}"));
+        }
+        let chunk = json(data)?;
+        if let Some(message) = chunk["error"]["message"].as_str() {
+            end = End::Error(message.to_owned());
+            continue;
+        }
+        text.push_str(&gemini_text(&chunk));
+        if chunk["candidates"][0]["finishReason"].is_string() {
+            end = End::Complete;
+        }
+    }
+    Ok(end)
+}
+
+fn ollama_text(body: &Value) -> &str {
+    body["message"]["content"].as_str().or(body["response"].as_str()).unwrap_or_default()
+}
+
+fn ollama(raw: &str, text: &mut String) -> Result<End, String> {
+    let mut end = End::Silence;
+    for line in raw.lines().filter(|line| !line.is_empty()) {
+        if end != End::Silence {
+            return Err(format!("something comes after the end: {line}"));
+        }
+        let chunk = json(line)?;
+        if let Some(message) = chunk["error"].as_str() {
+            end = End::Error(message.to_owned());
+            continue;
+        }
+        text.push_str(ollama_text(&chunk));
+        if chunk["done"] == true {
+            end = End::Complete;
         }
     }
     Ok(end)

@@ -4,7 +4,7 @@ use commonwatt_grid::relay::AnswerBody;
 use commonwatt_sim::{Inside, Outcome};
 use tokio::time::{Duration, sleep, timeout};
 
-use crate::world::{Ask, PAIRS, Scene, Supplier};
+use crate::world::{Ask, Scene, Supplier, pairs};
 
 /// Waits until the supplier has noticed that its only caller left, and tells when that was.
 async fn left_ms(sim: &Inside) -> u64 {
@@ -16,7 +16,7 @@ async fn left_ms(sim: &Inside) -> u64 {
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_leaves_before_content_ends_the_call_upstream_and_frees_its_slot() {
-    for (caller, supplier) in PAIRS {
+    for (caller, supplier) in pairs() {
         for words in ["stall after=start", "stall after=headers", "stall after=preamble"] {
             let alpha = Supplier::frontier("alpha").speaking(supplier).always(words);
             let scene = Scene::new([alpha, Supplier::free("beta")]);
@@ -34,7 +34,7 @@ async fn a_caller_that_leaves_before_content_ends_the_call_upstream_and_frees_it
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_leaves_after_content_is_settled_and_ends_the_call_upstream() {
-    for (caller, supplier) in PAIRS {
+    for (caller, supplier) in pairs() {
         let alpha = Supplier::frontier("alpha").speaking(supplier).with(|settings| settings.gap_ms = 400);
         let scene = Scene::new([alpha]);
         let answered = scene.grid.call(Ask::new(caller, true).arrival(&scene.grid)).await.unwrap();

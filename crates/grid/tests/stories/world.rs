@@ -10,6 +10,7 @@ use commonwatt_core::admission::{CallId, Grants};
 use commonwatt_core::attempt::Limits;
 use commonwatt_core::fleet::Tier;
 use commonwatt_core::refusal::Refusal;
+use commonwatt_grid::decode::Asked;
 use commonwatt_grid::identity::{Key, Keyring, hash_key};
 use commonwatt_grid::meters::Meters;
 use commonwatt_grid::relay::AnswerBody;
@@ -20,7 +21,7 @@ use commonwatt_upstream::Http;
 use commonwatt_upstream::assemble::{Account, Credential, Parts, assemble};
 use commonwatt_upstream::body::KeptBody;
 use commonwatt_upstream::spec::{ProviderSpec, TimeoutsSpec};
-use commonwatt_wire::Dialect;
+use commonwatt_wire::{Dialect, InPath};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -33,12 +34,22 @@ pub(crate) const KEY: &str = "cw-anywhere";
 pub(crate) const LOCAL_KEY: &str = "cw-local-only";
 
 /// Every pair of a caller's dialect and a supplier's.
-pub(crate) const PAIRS: [(Dialect, Dialect); 4] = [
-    (Dialect::OpenAiChat, Dialect::OpenAiChat),
-    (Dialect::OpenAiChat, Dialect::AnthropicMessages),
-    (Dialect::AnthropicMessages, Dialect::OpenAiChat),
-    (Dialect::AnthropicMessages, Dialect::AnthropicMessages),
-];
+pub(crate) fn pairs() -> impl Iterator<Item = (Dialect, Dialect)> {
+    Dialect::ALL.into_iter().flat_map(|caller| Dialect::OUT.into_iter().map(move |supplier| (caller, supplier)))
+}
+
+/// The simulated provider's word for a dialect.
+pub(crate) fn simulated(dialect: Dialect) -> commonwatt_sim::Dialect {
+    match dialect {
+        Dialect::OpenAiChat => commonwatt_sim::Dialect::ChatCompletions,
+        Dialect::AnthropicMessages => commonwatt_sim::Dialect::Messages,
+        Dialect::OpenAiResponses => commonwatt_sim::Dialect::Responses,
+        Dialect::Gemini => commonwatt_sim::Dialect::Gemini,
+        Dialect::OllamaChat => commonwatt_sim::Dialect::OllamaChat,
+        Dialect::OllamaGenerate => commonwatt_sim::Dialect::OllamaGenerate,
+        Dialect::OpenAiCompletions => commonwatt_sim::Dialect::Completions,
+    }
+}
 
 /// What the supplier of that name says to everybody: long enough that a cut leaves some of it unsaid.
 pub(crate) fn speech(name: &str) -> String {
@@ -102,7 +113,7 @@ impl Supplier {
 
     fn provider(&self) -> ProviderSpec {
         let Self { name, dialect, tier, spec, .. } = self;
-        let path = if *dialect == Dialect::OpenAiChat { "/v1" } else { "" };
+        let path = if dialect.word().starts_with("openai") { "/v1" } else { "" };
         let text = format!(
             "id = '{name}'\nname = '{name}'\ndialect = '{dialect}'\nbase_url = 'http://{name}.sim{path}'\n\
              tier = '{tier}'\ndefault_model = '{name}-1'\n{spec}"
@@ -256,10 +267,18 @@ impl Ask {
     }
 
     pub(crate) fn body(&self) -> Bytes {
-        let mut body = json!({
-            "model": self.model, "stream": self.stream,
-            "messages": [{ "role": "user", "content": self.says }],
-        });
+        let mut body = match self.dialect {
+            Dialect::Gemini => json!({ "contents": [{ "role": "user", "parts": [{ "text": self.says }] }] }),
+            Dialect::OpenAiResponses => json!({ "model": self.model, "stream": self.stream, "input": self.says }),
+            Dialect::OllamaGenerate => json!({ "model": self.model, "stream": self.stream, "prompt": self.says }),
+            Dialect::OpenAiCompletions => json!({
+                "model": self.model, "stream": self.stream, "prompt": self.says, "max_tokens": 1_000,
+            }),
+            Dialect::OpenAiChat | Dialect::AnthropicMessages | Dialect::OllamaChat => json!({
+                "model": self.model, "stream": self.stream,
+                "messages": [{ "role": "user", "content": self.says }],
+            }),
+        };
         if let Some(max_tokens) = self.max_tokens {
             body["max_tokens"] = Value::from(max_tokens);
         }
@@ -274,6 +293,9 @@ impl Ask {
     pub(crate) fn arrival(&self, grid: &Grid) -> Arrival {
         Arrival {
             dialect: self.dialect,
+            asked: Asked::Answer,
+            in_path: (self.dialect == Dialect::Gemini)
+                .then(|| InPath { model: self.model.clone(), stream: self.stream }),
             principal: grid.identify(Some(self.key)).unwrap(),
             body: KeptBody::Memory(self.body()),
             headers: Vec::new(),

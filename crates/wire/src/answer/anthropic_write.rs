@@ -54,6 +54,8 @@ impl Writer {
         match delta {
             // The start is written with the first content, so that it can tell the prompt's tokens.
             Delta::Started { .. } | Delta::Logprobs(_) => {}
+            // Other dialects' seals and blocks have no place in this one.
+            Delta::EncryptedReasoning { .. } | Delta::ToolCallSignature { .. } | Delta::Opaque(..) => {}
             Delta::Finished(finish) => self.finish = Some(finish.clone()),
             Delta::Usage(usage) => self.usage = *usage,
             Delta::ToolCallArguments { index, fragment } => self.arguments(*index, fragment, out),
@@ -109,6 +111,9 @@ impl Writer {
             | Delta::Reasoning(_)
             | Delta::ReasoningSignature(_)
             | Delta::RedactedReasoning(_)
+            | Delta::EncryptedReasoning { .. }
+            | Delta::ToolCallSignature { .. }
+            | Delta::Opaque(..)
             | Delta::Refusal(_)
             | Delta::Logprobs(_)
             | Delta::Finished(_)
@@ -177,7 +182,13 @@ impl Writer {
                 });
             }
             Delta::ToolCallArguments { fragment, .. } => self.input(fragment, out),
-            Delta::Started { .. } | Delta::Logprobs(_) | Delta::Finished(_) | Delta::Usage(_) => {}
+            Delta::Started { .. }
+            | Delta::EncryptedReasoning { .. }
+            | Delta::ToolCallSignature { .. }
+            | Delta::Opaque(..)
+            | Delta::Logprobs(_)
+            | Delta::Finished(_)
+            | Delta::Usage(_) => {}
         }
     }
 
@@ -277,9 +288,10 @@ pub(super) fn whole(answer: &Answer, head: &Head) -> Vec<u8> {
     let mut content = body.array("content");
     let mut refused = false;
     let mut ids = ToolIds::new(Shape::Word);
-    for block in &answer.blocks {
+    for block in answer.blocks.iter().filter(|block| !matches!(block, Block::Opaque(..))) {
         let mut object = content.object();
         match block {
+            Block::Opaque(..) => {}
             Block::Text(text) | Block::Refusal(text) => {
                 refused |= matches!(block, Block::Refusal(_));
                 object.string("type", "text");

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use commonwatt_core::answer::{Delta, Finish};
-use commonwatt_core::call::RawJson;
 use commonwatt_core::fault::{Fault, FaultKind};
 
 use super::tool_calls::{Fragment, ToolCalls};
@@ -59,7 +58,7 @@ impl Reader {
         }
         let logprobs = choice.get("logprobs").and_then(|logprobs| logprobs.get("content"));
         if let Some(logprobs) = logprobs.filter(|list| list.items().next().is_some()) {
-            out.push(Delta::Logprobs(RawJson(logprobs.raw().to_owned())));
+            out.push(Delta::Logprobs(logprobs.raw_json()));
         }
         let Some(word) = choice.get_string("finish_reason").filter(|word| !word.is_empty()) else { return Ok(()) };
         if word == "error" {

@@ -1,7 +1,6 @@
 //! Writes OpenAI Chat Completions answers, streamed and whole.
 
 use commonwatt_core::answer::{Answer, Block, Delta, Finish, Usage};
-use commonwatt_core::call::RawJson;
 
 use super::{Head, finish, prefixed, usage};
 use crate::emit::Object;
@@ -26,8 +25,14 @@ impl Writer {
         match delta {
             Delta::Finished(finish) => self.finish = Some(finish.clone()),
             Delta::Usage(usage) => self.usage = Some(*usage),
-            // Seals have no place in this dialect.
-            Delta::ReasoningSignature(_) | Delta::RedactedReasoning(_) => {}
+            // Seals have no place in this dialect, but for the one for which Google has made a place.
+            Delta::ReasoningSignature(_)
+            | Delta::RedactedReasoning(_)
+            | Delta::EncryptedReasoning { .. }
+            | Delta::Opaque(..) => {}
+            Delta::ToolCallSignature { index, signature } => self.delta(out, |delta| {
+                tool_call(delta, *index, |call| thought_signature(call, signature));
+            }),
             Delta::Started { .. } => self.begin(out),
             Delta::Text(text) => self.delta(out, |delta| delta.string("content", text)),
             Delta::Reasoning(text) => self.delta(out, |delta| delta.string("reasoning_content", text)),
@@ -52,9 +57,9 @@ impl Writer {
                     function.close();
                 });
             }),
-            Delta::Logprobs(RawJson(list)) => {
+            Delta::Logprobs(list) => {
                 self.begin(out);
-                let one_line: String = list.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
+                let one_line: String = list.as_str().chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
                 self.chunk(out, |choice| {
                     choice.object("delta").close();
                     let mut logprobs = choice.object("logprobs");
@@ -176,7 +181,7 @@ fn message(answer: &Answer, choice: &mut Object<'_>) {
         match block {
             Block::Reasoning(reasoning) => thought.push_str(&reasoning.text),
             Block::Refusal(text) => refused.get_or_insert_with(String::new).push_str(text),
-            Block::Text(_) | Block::ToolCall(_) => {}
+            Block::Text(_) | Block::ToolCall(_) | Block::Opaque(..) => {}
         }
     }
     let text = answer.text();
@@ -206,11 +211,23 @@ fn message(answer: &Answer, choice: &mut Object<'_>) {
             function.string("name", &call.name);
             function.string("arguments", if call.arguments.is_empty() { "{}" } else { &call.arguments });
             function.close();
+            if let Some(signature) = &call.signature {
+                thought_signature(&mut asked, signature);
+            }
             asked.close();
         }
         list.close();
     }
     message.close();
+}
+
+/// Where Google's own OpenAI endpoint puts the seal of a tool call, and expects it back.
+fn thought_signature(call: &mut Object<'_>, signature: &str) {
+    let mut extra = call.object("extra_content");
+    let mut google = extra.object("google");
+    google.string("thought_signature", signature);
+    google.close();
+    extra.close();
 }
 
 /// The lists of all deltas, as one.
@@ -221,8 +238,8 @@ fn logprobs(answer: &Answer, choice: &mut Object<'_>) {
     }
     let mut logprobs = choice.object("logprobs");
     let mut content = logprobs.array("content");
-    for RawJson(list) in &answer.logprobs {
-        let inside = list.trim().trim_start_matches('[').trim_end_matches(']').trim();
+    for list in &answer.logprobs {
+        let inside = list.as_str().trim().trim_start_matches('[').trim_end_matches(']').trim();
         if !inside.is_empty() {
             content.raw(inside);
         }

@@ -75,3 +75,82 @@ pub(super) fn to_anthropic(usage: &Usage, body: &mut Object<'_>) {
     }
     object.close();
 }
+
+/// Reads the `usage` of OpenAI Responses.
+pub(super) fn from_responses(usage: &View<'_>) -> Option<Usage> {
+    let (prompt, output) = (usage.get_whole("input_tokens"), usage.get_whole("output_tokens"));
+    if prompt.is_none() && output.is_none() {
+        return None;
+    }
+    let (prompt, output) = (prompt.unwrap_or(0), output.unwrap_or(0));
+    let detail = |of: &str, name: &str| usage.get(of).and_then(|details| details.get_whole(name)).unwrap_or(0);
+    let cache_read = detail("input_tokens_details", "cached_tokens").min(prompt);
+    let cache_write = detail("input_tokens_details", "cache_write_tokens").min(prompt - cache_read);
+    let reasoning = detail("output_tokens_details", "reasoning_tokens");
+    Some(Usage { input: prompt - cache_read - cache_write, cache_read, cache_write, output, reasoning })
+}
+
+/// Writes the `usage` of OpenAI Responses.
+pub(super) fn to_responses(usage: &Usage, body: &mut Object<'_>) {
+    let mut object = body.object("usage");
+    object.whole("input_tokens", usage.prompt());
+    let mut details = object.object("input_tokens_details");
+    details.whole("cached_tokens", usage.cache_read);
+    details.whole("cache_write_tokens", usage.cache_write);
+    details.close();
+    object.whole("output_tokens", usage.output);
+    let mut details = object.object("output_tokens_details");
+    details.whole("reasoning_tokens", usage.reasoning);
+    details.close();
+    object.whole("total_tokens", usage.total());
+    object.close();
+}
+
+/// Reads Gemini's `usageMetadata`: the prompt's count includes the cached ones, the candidates' excludes the thinking.
+pub(super) fn from_gemini(usage: &View<'_>) -> Option<Usage> {
+    let count = |name: &str| usage.get_whole(name);
+    let (prompt, output) = (count("promptTokenCount"), count("candidatesTokenCount"));
+    if prompt.is_none() && output.is_none() {
+        return None;
+    }
+    // What the provider's own tools brought in is read by the model like the prompt, and counted apart.
+    let prompt = prompt.unwrap_or(0).saturating_add(count("toolUsePromptTokenCount").unwrap_or(0));
+    let reasoning = count("thoughtsTokenCount").unwrap_or(0);
+    let cache_read = count("cachedContentTokenCount").unwrap_or(0).min(prompt);
+    let output = output.unwrap_or(0).saturating_add(reasoning);
+    Some(Usage { input: prompt - cache_read, cache_read, cache_write: 0, output, reasoning })
+}
+
+/// Writes Gemini's `usageMetadata`.
+pub(super) fn to_gemini(usage: &Usage, body: &mut Object<'_>) {
+    let mut object = body.object("usageMetadata");
+    object.whole("promptTokenCount", usage.prompt());
+    if usage.cache_read > 0 {
+        object.whole("cachedContentTokenCount", usage.cache_read);
+    }
+    object.whole("candidatesTokenCount", usage.output.saturating_sub(usage.reasoning));
+    if usage.reasoning > 0 {
+        object.whole("thoughtsTokenCount", usage.reasoning);
+    }
+    object.whole("totalTokenCount", usage.total());
+    object.close();
+}
+
+/// Reads Ollama's counts, which stand at the top level. What it had in its cache is counted with the rest.
+pub(super) fn from_ollama(root: &View<'_>) -> Option<Usage> {
+    let (prompt, output) = (root.get_whole("prompt_eval_count"), root.get_whole("eval_count"));
+    if prompt.is_none() && output.is_none() {
+        return None;
+    }
+    Some(Usage { input: prompt.unwrap_or(0), output: output.unwrap_or(0), ..Usage::default() })
+}
+
+/// Writes Ollama's counts, and durations, which its clients expect and nobody knows.
+pub(super) fn to_ollama(usage: &Usage, body: &mut Object<'_>) {
+    body.whole("total_duration", 0);
+    body.whole("load_duration", 0);
+    body.whole("prompt_eval_count", usage.prompt());
+    body.whole("prompt_eval_duration", 0);
+    body.whole("eval_count", usage.output);
+    body.whole("eval_duration", 0);
+}

@@ -3,12 +3,12 @@ use commonwatt_core::call::Requirements;
 use super::*;
 
 fn openai(body: &str) -> Result<Envelope, String> {
-    open(Dialect::OpenAiChat, body.as_bytes()).map_err(|error| error.to_string())
+    open(Dialect::OpenAiChat, None, &Bytes::copy_from_slice(body.as_bytes())).map_err(|error| error.to_string())
 }
 
 fn needs(dialect: Dialect, rest: &str) -> Requirements {
     let body = format!(r#"{{"model":"m","messages":[],{rest}}}"#);
-    let needs = open(dialect, body.as_bytes()).expect("a valid body").needs;
+    let needs = open(dialect, None, &Bytes::copy_from_slice(body.as_bytes())).expect("a valid body").needs;
     Requirements { body_bytes: 0, ..needs }
 }
 
@@ -51,7 +51,7 @@ fn what_a_deployment_must_be_able_to_do_is_seen() {
 fn images_are_seen_where_they_are_and_nowhere_else() {
     let sees = |messages: &str| {
         let body = format!(r#"{{"model":"m","messages":{messages}}}"#);
-        open(Dialect::AnthropicMessages, body.as_bytes()).expect("valid").needs.images
+        open(Dialect::AnthropicMessages, None, &Bytes::copy_from_slice(body.as_bytes())).expect("valid").needs.images
     };
     assert!(sees(r#"[{"role":"user","content":[{"type":"image","source":{}}]}]"#));
     assert!(sees(r#"[{"role":"user","content":[{"source":{},"type":"image_url"}]}]"#));

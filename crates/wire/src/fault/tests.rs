@@ -55,6 +55,43 @@ fn a_google_error_is_read_inside_its_array_with_its_wait() {
 }
 
 #[test]
+fn the_details_of_a_google_error_tell_a_busy_minute_from_an_empty_day() {
+    let fault = |status: u16, said: &str, word: &str, details: &str| {
+        let body =
+            format!(r#"{{"error":{{"code":{status},"message":"{said}","status":"{word}","details":[{details}]}}}}"#);
+        read_fault(Dialect::Gemini, status, None, body.as_bytes())
+    };
+    let quota = |id: &str| {
+        let failure = format!(r#"{{"@type":"x.QuotaFailure","violations":[{{"quotaId":"{id}"}}]}}"#);
+        let retry = r#"{"@type":"x.RetryInfo","retryDelay":"34s"}"#;
+        let fault = fault(429, "Quota exceeded", "RESOURCE_EXHAUSTED", &format!("{failure},{retry}"));
+        (fault.kind, fault.retry_after_ms)
+    };
+    assert_eq!(quota("GenerateRequestsPerMinutePerProjectPerModel-FreeTier"), (FaultKind::RateLimited, Some(34_000)));
+    assert_eq!(quota("GenerateRequestsPerDayPerProjectPerModel-FreeTier"), (FaultKind::QuotaExhausted, Some(34_000)));
+    let reason = r#"{"@type":"x.ErrorInfo","reason":"API_KEY_INVALID"}"#;
+    let cases = [
+        (400, "API key expired.", "INVALID_ARGUMENT", reason, FaultKind::BadKey),
+        (
+            400,
+            "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
+            "INVALID_ARGUMENT",
+            "",
+            FaultKind::ContextOverflow,
+        ),
+        (400, "Please use a valid role", "INVALID_ARGUMENT", "", FaultKind::BadRequest),
+        (400, "User location is not supported for the API use.", "FAILED_PRECONDITION", "", FaultKind::Forbidden),
+        (403, "Your API key was reported as leaked.", "PERMISSION_DENIED", "", FaultKind::BadKey),
+        (404, "models/x is not found for API version v1beta", "NOT_FOUND", "", FaultKind::ModelNotFound),
+        (503, "The model is overloaded.", "UNAVAILABLE", "", FaultKind::Overloaded),
+        (500, "An internal error has occurred.", "INTERNAL", "", FaultKind::ServerError),
+    ];
+    for (status, said, word, details, expected) in cases {
+        assert_eq!(fault(status, said, word, details).kind, expected, "{said}");
+    }
+}
+
+#[test]
 fn the_sentence_is_one_bounded_line_and_shows_no_key() {
     let told = |body: &str| read_fault(Dialect::OpenAiChat, 400, None, body.as_bytes()).message;
     assert_eq!(told(r#"{"error":"model is loading\n\tplease wait\u0007"}"#), "model is loading please wait");

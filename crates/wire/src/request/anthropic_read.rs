@@ -4,7 +4,7 @@ use commonwatt_core::call::{
     Call, Format, Image, Item, Part, Reasoning, ReasoningWish, Role, Tool, ToolCall, ToolChoice,
 };
 
-use super::{BadInput, count, flag, list, number, raw, text};
+use super::{BadInput, count, flag, list, number, text};
 use crate::Dialect;
 use crate::tape::{Kind, View};
 
@@ -36,7 +36,7 @@ pub(super) fn decode(root: View<'_>) -> Result<Call, BadInput> {
             // Both are read below, together.
             "thinking" | "output_config" => {}
             "output_format" => format(&mut call, &value, "output_format"),
-            _ => call.extra.push((key.into_owned(), raw(&value))),
+            _ => call.extra.push((key.into_owned(), value.raw_json())),
         }
     }
     if root.get("messages").is_none() {
@@ -52,7 +52,7 @@ fn metadata(call: &mut Call, value: &View<'_>) {
         match field.string() {
             Some(user) if key == "user_id" => call.user = Some(user.into_owned()),
             _ if field.is_null() => {}
-            _ => call.extra.push((format!("metadata.{key}"), raw(&field))),
+            _ => call.extra.push((format!("metadata.{key}"), field.raw_json())),
         }
     }
 }
@@ -62,7 +62,7 @@ fn output_config(call: &mut Call, root: &View<'_>) {
         match &*key {
             _ if value.is_null() => {}
             "format" => format(call, &value, "output_config.format"),
-            _ => call.extra.push((format!("output_config.{key}"), raw(&value))),
+            _ => call.extra.push((format!("output_config.{key}"), value.raw_json())),
         }
     }
 }
@@ -70,9 +70,9 @@ fn output_config(call: &mut Call, root: &View<'_>) {
 fn format(call: &mut Call, value: &View<'_>, path: &str) {
     match (value.get_string("type").as_deref(), value.get("schema")) {
         (Some("json_schema"), Some(schema)) => {
-            call.format = Format::JsonSchema { name: String::new(), schema: raw(&schema), strict: None };
+            call.format = Format::JsonSchema { name: String::new(), schema: schema.raw_json(), strict: None };
         }
-        _ => call.extra.push((path.to_owned(), raw(value))),
+        _ => call.extra.push((path.to_owned(), value.raw_json())),
     }
 }
 
@@ -98,13 +98,13 @@ fn thinking(call: &mut Call, root: &View<'_>) -> Result<(), BadInput> {
             })
         }
         Some(_) | None => {
-            call.extra.push(("thinking".to_owned(), raw(&value)));
+            call.extra.push(("thinking".to_owned(), value.raw_json()));
             return Ok(());
         }
     };
     for (key, field) in value.members() {
         if !matches!(&*key, "type" | "budget_tokens") && !field.is_null() {
-            call.extra.push((format!("thinking.{key}"), raw(&field)));
+            call.extra.push((format!("thinking.{key}"), field.raw_json()));
         }
     }
     Ok(())
@@ -114,7 +114,7 @@ fn tools(call: &mut Call, value: &View<'_>) -> Result<(), BadInput> {
     for (index, tool) in list(value, &"tools")?.enumerate() {
         let kind = tool.get_string("type");
         if let Some(kind) = kind.filter(|kind| kind != "custom") {
-            call.tools.push(Tool { name: kind.into_owned(), opaque: Some(raw(&tool)), ..Tool::default() });
+            call.tools.push(Tool { name: kind.into_owned(), opaque: Some(tool.raw_json()), ..Tool::default() });
             continue;
         }
         let mut read = Tool::default();
@@ -124,9 +124,9 @@ fn tools(call: &mut Call, value: &View<'_>) -> Result<(), BadInput> {
                 "type" => {}
                 "name" => read.name = text(&value, format_args!("tools[{index}].name"))?,
                 "description" => read.description = Some(text(&value, format_args!("tools[{index}].description"))?),
-                "input_schema" => read.parameters = Some(raw(&value)),
+                "input_schema" => read.parameters = Some(value.raw_json()),
                 "strict" => read.strict = value.boolean(),
-                _ => read.extra.push((key.into_owned(), raw(&value))),
+                _ => read.extra.push((key.into_owned(), value.raw_json())),
             }
         }
         if read.name.is_empty() {
@@ -144,7 +144,7 @@ fn tool_choice(call: &mut Call, value: &View<'_>) {
         (Some("none"), _) => Some(ToolChoice::None),
         (Some("tool"), Some(name)) => Some(ToolChoice::Named(name.into_owned())),
         _ => {
-            call.extra.push(("tool_choice".to_owned(), raw(value)));
+            call.extra.push(("tool_choice".to_owned(), value.raw_json()));
             return;
         }
     };
@@ -167,13 +167,13 @@ fn messages(call: &mut Call, value: &View<'_>) -> Result<(), BadInput> {
         };
         for (key, field) in message.members() {
             if key != "role" && key != "content" && !field.is_null() {
-                call.extra.push((format!("messages.{key}"), raw(&field)));
+                call.extra.push((format!("messages.{key}"), field.raw_json()));
             }
         }
         let content = message.get("content");
         let content = content.ok_or_else(|| BadInput::field(format_args!("{path}.content"), "there"))?;
-        if let Some(said) = content.string() {
-            call.items.push(Item::Message { role, content: vec![Part::Text(said.into_owned())] });
+        if let Some(said) = content.text() {
+            call.items.push(Item::Message { role, content: vec![Part::Text(said)] });
             continue;
         }
         let blocks = list(&content, &format_args!("{path}.content"))?;
@@ -186,7 +186,7 @@ fn messages(call: &mut Call, value: &View<'_>) -> Result<(), BadInput> {
                 call.items.push(item);
                 for (key, field) in value.members() {
                     if key != "type" && !known.contains(&&*key) && !field.is_null() {
-                        call.items.push(Item::Field(key.into_owned(), raw(&field)));
+                        call.items.push(Item::Field(key.into_owned(), field.raw_json()));
                     }
                 }
             }
@@ -216,8 +216,8 @@ fn block(
     };
     Ok(match owned("type")?.as_str() {
         "tool_use" => {
-            let arguments = value.get("input").map_or("{}", |input| input.raw()).to_owned();
-            let call = ToolCall { id: owned("id")?, name: owned("name")?, arguments };
+            let arguments = value.get("input").map_or("{}", |input| input.raw()).into();
+            let call = ToolCall { id: owned("id")?, name: owned("name")?, arguments, signature: None };
             Some((Item::ToolCall(call), &["id", "name", "input"]))
         }
         "tool_result" => {
@@ -230,7 +230,7 @@ fn block(
         "thinking" => {
             let signature = value.get_string("signature").map(std::borrow::Cow::into_owned);
             let signature = signature.filter(|signature| !signature.is_empty());
-            let reasoning = Reasoning { text: owned("thinking")?, signature, redacted: None };
+            let reasoning = Reasoning { text: owned("thinking")?, signature, ..Reasoning::default() };
             Some((Item::Reasoning(reasoning), &["thinking", "signature"]))
         }
         "redacted_thinking" => {
@@ -246,8 +246,8 @@ fn block(
 
 /// Content that holds parts only: a string, or blocks.
 fn content(value: &View<'_>, path: std::fmt::Arguments<'_>) -> Result<Vec<Part>, BadInput> {
-    if let Some(text) = value.string() {
-        return Ok(vec![Part::Text(text.into_owned())]);
+    if let Some(text) = value.text() {
+        return Ok(vec![Part::Text(text)]);
     }
     if value.kind() != Kind::Array {
         return Err(BadInput::field(path, "a string or an array of blocks"));
@@ -264,9 +264,8 @@ fn part(parts: &mut Vec<Part>, value: &View<'_>, path: std::fmt::Arguments<'_>) 
     let kind = kind.ok_or_else(|| BadInput::field(format_args!("{path}.type"), "a string"))?;
     let known = match &*kind {
         "text" => {
-            let text = value.get_string("text");
-            let text = text.ok_or_else(|| BadInput::field(format_args!("{path}.text"), "a string"))?;
-            parts.push(Part::Text(text.into_owned()));
+            let text = value.get_text("text");
+            parts.push(Part::Text(text.ok_or_else(|| BadInput::field(format_args!("{path}.text"), "a string"))?));
             "text"
         }
         "image" => match image(value) {
@@ -275,18 +274,18 @@ fn part(parts: &mut Vec<Part>, value: &View<'_>, path: std::fmt::Arguments<'_>) 
                 "source"
             }
             None => {
-                parts.push(Part::Opaque(kind.into_owned(), raw(value)));
+                parts.push(Part::Opaque(kind.into_owned(), value.raw_json()));
                 return Ok(());
             }
         },
         other => {
-            parts.push(Part::Opaque(other.to_owned(), raw(value)));
+            parts.push(Part::Opaque(other.to_owned(), value.raw_json()));
             return Ok(());
         }
     };
     for (key, field) in value.members() {
         if key != "type" && key != known && !field.is_null() {
-            parts.push(Part::Field(key.into_owned(), raw(&field)));
+            parts.push(Part::Field(key.into_owned(), field.raw_json()));
         }
     }
     Ok(())
@@ -298,7 +297,7 @@ fn image(value: &View<'_>) -> Option<Image> {
     match &*source.get_string("type")? {
         "base64" => Some(Image::Base64 {
             media_type: source.get_string("media_type")?.into_owned(),
-            data: source.get_string("data")?.into_owned(),
+            data: source.get_text("data")?,
             detail: None,
         }),
         "url" => Some(Image::Url { url: source.get_string("url")?.into_owned(), detail: None }),

@@ -6,6 +6,8 @@
 
 use commonwatt_core::call::{Call, Format, Image, Part, RawJson, Reasoning, Role, Tool, ToolChoice};
 
+use commonwatt_core::text::Text;
+
 use super::anthropic_thinking::{Mode, Thinking, settled};
 use super::lossy::Lossy;
 use super::quirks::{Quirks, ToolIdShape};
@@ -56,7 +58,7 @@ pub(super) fn encode(call: &Call, model: &str, quirks: &Quirks) -> Result<Encode
     }
     writer.extra(&mut body);
     body.close();
-    Ok(Encoded { body: out, lossy: writer.lossy.into_notes() })
+    Ok(Encoded { body: out.into(), lossy: writer.lossy.into_notes() })
 }
 
 /// Fields that are written inside their parent rather than at the top level.
@@ -156,16 +158,16 @@ impl<'a> Writer<'a> {
         for (part, fields) in with_fields(parts) {
             match part {
                 Part::Text(text) | Part::Refusal(text) => {
-                    if !text.trim().is_empty() {
+                    if !text.is_blank() {
                         let mut block = blocks.object();
                         self.text(&mut block, text, &fields);
                         block.close();
                     }
                 }
                 Part::Image(_) => self.lossy.note("image_url (in a system message)"),
-                Part::Opaque(kind, RawJson(raw)) => {
+                Part::Opaque(kind, raw) => {
                     if self.same {
-                        blocks.raw(raw);
+                        blocks.json(raw);
                     } else {
                         self.lossy.note(format!("content block `{kind}`"));
                     }
@@ -180,7 +182,9 @@ impl<'a> Writer<'a> {
         let mut messages = Messages { array: Array::open(&mut out), open: None };
         if matches!(turns.first(), Some(Turn::Assistant { .. })) {
             self.lossy.note("messages (a user's turn was put before the first)");
-            self.said(messages.of(Role::User), "(the conversation continues)");
+            let mut block = Object::open(messages.of(Role::User));
+            self.text(&mut block, &"(the conversation continues)".into(), &Fields::new());
+            block.close();
         }
         for (index, turn) in turns.iter().enumerate() {
             match turn {
@@ -203,15 +207,9 @@ impl<'a> Writer<'a> {
         Ok(out)
     }
 
-    fn said(&mut self, out: &mut Vec<u8>, text: &str) {
-        let mut block = Object::open(out);
-        self.text(&mut block, text, &Fields::new());
-        block.close();
-    }
-
-    fn text(&mut self, block: &mut Object<'_>, text: &str, fields: &Fields<'_>) {
+    fn text(&mut self, block: &mut Object<'_>, text: &Text, fields: &Fields<'_>) {
         block.string("type", "text");
-        block.string("text", text);
+        block.text("text", text);
         self.fields(block, fields);
     }
 
@@ -224,7 +222,7 @@ impl<'a> Writer<'a> {
                     block.string("type", "tool_use");
                     block.string("id", id);
                     block.string("name", &call.name);
-                    self.input(&mut block, &call.arguments);
+                    self.input(&mut block, &call.arguments.as_str());
                     self.fields(&mut block, fields);
                     block.close();
                 }
@@ -232,7 +230,7 @@ impl<'a> Writer<'a> {
                 Step::Said(said) if is_prefill && index + 1 == steps.len() => {
                     let mut parts = said.parts.to_vec();
                     if let Some(Part::Text(last)) = parts.last_mut() {
-                        last.truncate(last.trim_end().len());
+                        *last = last.as_str().trim_end().into();
                     }
                     let said = Said { parts: parts.into(), fields: said.fields.clone() };
                     self.parts(messages, Role::Assistant, &said);
@@ -286,7 +284,7 @@ impl<'a> Writer<'a> {
         block.string("tool_use_id", &output.id);
         match with_fields(&output.parts).as_slice() {
             [] => {}
-            [(Part::Text(text), fields)] if fields.is_empty() => block.string("content", text),
+            [(Part::Text(text), fields)] if fields.is_empty() => block.text("content", text),
             parts => {
                 let mut content = block.array("content");
                 for (part, fields) in parts {
@@ -316,7 +314,7 @@ impl<'a> Writer<'a> {
     /// Whether a part becomes a block; one that does not is named, unless it says nothing.
     fn writable(&mut self, part: &Part) -> bool {
         match part {
-            Part::Text(text) | Part::Refusal(text) => !text.trim().is_empty(),
+            Part::Text(text) | Part::Refusal(text) => !text.is_blank(),
             Part::Image(_) => true,
             Part::Opaque(_, _) if self.same => true,
             Part::Opaque(kind, _) => {
@@ -329,14 +327,14 @@ impl<'a> Writer<'a> {
 
     fn part(&mut self, out: &mut Vec<u8>, part: &Part, fields: &Fields<'_>) {
         if let Part::Opaque(_, RawJson(raw)) = part {
-            out.extend_from_slice(raw.as_bytes());
+            out.extend_from_slice(raw);
             return;
         }
         let mut block = Object::open(out);
         match part {
             Part::Text(text) | Part::Refusal(text) => {
                 block.string("type", "text");
-                block.string("text", text);
+                block.text("text", text);
             }
             Part::Image(image) => self.image(&mut block, image),
             Part::Opaque(..) | Part::Field(..) => {}
@@ -357,7 +355,7 @@ impl<'a> Writer<'a> {
             Image::Base64 { media_type, data, detail } => {
                 source.string("type", "base64");
                 source.string("media_type", media_type);
-                source.string("data", data);
+                source.text("data", data);
                 detail
             }
         };
@@ -369,9 +367,9 @@ impl<'a> Writer<'a> {
 
     /// Fields that only the source dialect knows; a cache mark is understood whoever wrote it.
     fn fields(&mut self, out: &mut Object<'_>, fields: &Fields<'_>) {
-        for (name, RawJson(value)) in fields {
+        for (name, value) in fields {
             if self.same || *name == "cache_control" {
-                out.raw(name, value);
+                out.json(name, value);
             } else if *name == "type" {
                 self.lossy.note("tool_calls.type (custom)");
             } else {
@@ -386,7 +384,7 @@ impl<'a> Writer<'a> {
         let mut tools = Array::open(&mut list);
         for tool in &call.tools {
             match &tool.opaque {
-                Some(RawJson(entry)) if self.same => tools.raw(entry),
+                Some(entry) if self.same => tools.json(entry),
                 Some(_) => self.lossy.note(format!("tool `{}`", tool.name)),
                 None => self.tool(&mut tools, tool),
             }
@@ -405,13 +403,13 @@ impl<'a> Writer<'a> {
             entry.string("description", description);
         }
         let nothing = r#"{"type":"object","properties":{}}"#;
-        entry.raw("input_schema", tool.parameters.as_ref().map_or(nothing, |RawJson(schema)| schema));
+        entry.raw("input_schema", tool.parameters.as_ref().map_or(nothing, RawJson::as_str));
         if let Some(strict) = tool.strict.filter(|strict| *strict || self.same) {
             entry.boolean("strict", strict);
         }
-        for (name, RawJson(value)) in &tool.extra {
+        for (name, value) in &tool.extra {
             if self.same || name == "cache_control" {
-                entry.raw(name, value);
+                entry.json(name, value);
             } else {
                 self.lossy.note(format!("tools.{name}"));
             }
@@ -520,7 +518,7 @@ impl<'a> Writer<'a> {
                 self.lossy.note("response_format (json_object)");
                 None
             }
-            Format::JsonSchema { schema: RawJson(schema), .. } => Some(schema),
+            Format::JsonSchema { schema, .. } => Some(schema),
         };
         let extra = self.same && call.extra.iter().any(|(name, _)| name.starts_with("output_config."));
         if (schema.is_none() && thinking.effort.is_none() && !extra) || !self.takes("output_config") {
@@ -533,7 +531,7 @@ impl<'a> Writer<'a> {
         if let Some(schema) = schema {
             let mut format = config.object("format");
             format.string("type", "json_schema");
-            format.raw("schema", schema);
+            format.json("schema", schema);
             format.close();
         }
         self.extra_within("output_config.", &mut config);
@@ -555,22 +553,22 @@ impl<'a> Writer<'a> {
     }
 
     fn extra_within(&mut self, prefix: &str, out: &mut Object<'_>) {
-        for (name, RawJson(value)) in &self.call.extra {
+        for (name, value) in &self.call.extra {
             if let Some(inner) = name.strip_prefix(prefix)
                 && self.same
             {
-                out.raw(inner, value);
+                out.json(inner, value);
             }
         }
     }
 
     fn extra(&mut self, body: &mut Object<'_>) {
         let call = self.call;
-        for (name, RawJson(value)) in &call.extra {
+        for (name, value) in &call.extra {
             if !self.same || name.starts_with("messages.") {
                 self.lossy.note(name);
             } else if !WITHIN.iter().any(|prefix| name.starts_with(prefix)) && self.takes(name) {
-                body.raw(name, value);
+                body.json(name, value);
             }
         }
     }

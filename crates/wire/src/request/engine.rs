@@ -53,7 +53,7 @@ fn without_images(call: &Call) -> (Cow<'_, Call>, bool) {
     let seen = |part: &Part| matches!(part, Part::Image(_));
     let inside = |item: &Item| match item {
         Item::Message { content, .. } | Item::ToolOutput { content, .. } => content.iter().any(seen),
-        Item::Reasoning(_) | Item::ToolCall(_) | Item::Field(..) => false,
+        Item::Reasoning(_) | Item::ToolCall(_) | Item::Opaque(..) | Item::Field(..) => false,
     };
     if !call.items.iter().any(inside) {
         return (Cow::Borrowed(call), false);
@@ -62,7 +62,7 @@ fn without_images(call: &Call) -> (Cow<'_, Call>, bool) {
     for item in &mut call.items {
         if let Item::Message { content, .. } | Item::ToolOutput { content, .. } = item {
             for part in content.iter_mut().filter(|part| seen(part)) {
-                *part = Part::Text(UNSEEN.to_owned());
+                *part = Part::Text(UNSEEN.into());
             }
         }
     }

@@ -4,7 +4,9 @@ use commonwatt_core::call::{
     Call, Format, Image, Item, Part, Reasoning, ReasoningWish, Role, Tool, ToolCall, ToolChoice,
 };
 
-use super::{BadInput, count, flag, list, number, raw, text};
+use commonwatt_core::text::Text;
+
+use super::{BadInput, count, flag, list, number, text};
 use crate::Dialect;
 use crate::tape::{Kind, View};
 
@@ -36,7 +38,7 @@ pub(super) fn decode(root: View<'_>) -> Result<Call, BadInput> {
             }
             _ => {
                 if !sampling(&mut call, &key, &value)? {
-                    call.extra.push((key.into_owned(), raw(&value)));
+                    call.extra.push((key.into_owned(), value.raw_json()));
                 }
             }
         }
@@ -73,7 +75,7 @@ fn sampling(call: &mut Call, key: &str, value: &View<'_>) -> Result<bool, BadInp
             let wanted = count(value, key)?;
             sampling.logprobs = Some(u8::try_from(wanted).map_err(|_| BadInput::field(key, "at most 20"))?);
         }
-        "logit_bias" => sampling.logit_bias = Some(raw(value)),
+        "logit_bias" => sampling.logit_bias = Some(value.raw_json()),
         "n" => sampling.choices = Some(count(value, key)?),
         _ => return Ok(false),
     }
@@ -96,7 +98,7 @@ fn stream_options(call: &mut Call, value: &View<'_>) {
         if key == "include_usage" {
             call.stream_usage = option.boolean() == Some(true);
         } else {
-            call.extra.push((format!("stream_options.{key}"), raw(&option)));
+            call.extra.push((format!("stream_options.{key}"), option.raw_json()));
         }
     }
 }
@@ -112,14 +114,14 @@ fn response_format(call: &mut Call, value: &View<'_>) -> Result<(), BadInput> {
             let schema = schema.ok_or_else(|| BadInput::field("response_format.json_schema.schema", "an object"))?;
             let name = wanted.get_string("name").unwrap_or_default().into_owned();
             let strict = wanted.get("strict").and_then(|strict| strict.boolean());
-            call.format = Format::JsonSchema { name, schema: raw(&schema), strict };
+            call.format = Format::JsonSchema { name, schema: schema.raw_json(), strict };
             for (key, other) in wanted.members() {
                 if !matches!(&*key, "name" | "schema" | "strict") {
-                    call.extra.push((format!("response_format.json_schema.{key}"), raw(&other)));
+                    call.extra.push((format!("response_format.json_schema.{key}"), other.raw_json()));
                 }
             }
         }
-        Some(_) | None => call.extra.push(("response_format".to_owned(), raw(value))),
+        Some(_) | None => call.extra.push(("response_format".to_owned(), value.raw_json())),
     }
     Ok(())
 }
@@ -128,7 +130,7 @@ fn tools(call: &mut Call, value: &View<'_>) -> Result<(), BadInput> {
     for (index, tool) in list(value, &"tools")?.enumerate() {
         let Some(function) = tool.get("function") else {
             let name = tool.get_string("type").unwrap_or_default().into_owned();
-            call.tools.push(Tool { name, opaque: Some(raw(&tool)), ..Tool::default() });
+            call.tools.push(Tool { name, opaque: Some(tool.raw_json()), ..Tool::default() });
             continue;
         };
         let mut read = Tool::default();
@@ -139,9 +141,9 @@ fn tools(call: &mut Call, value: &View<'_>) -> Result<(), BadInput> {
                 "description" => {
                     read.description = Some(text(&value, format_args!("tools[{index}].function.description"))?);
                 }
-                "parameters" => read.parameters = Some(raw(&value)),
+                "parameters" => read.parameters = Some(value.raw_json()),
                 "strict" => read.strict = value.boolean(),
-                _ => read.extra.push((format!("function.{key}"), raw(&value))),
+                _ => read.extra.push((format!("function.{key}"), value.raw_json())),
             }
         }
         if read.name.is_empty() {
@@ -149,7 +151,7 @@ fn tools(call: &mut Call, value: &View<'_>) -> Result<(), BadInput> {
         }
         for (key, value) in tool.members() {
             if key != "type" && key != "function" {
-                read.extra.push((key.into_owned(), raw(&value)));
+                read.extra.push((key.into_owned(), value.raw_json()));
             }
         }
         call.tools.push(read);
@@ -166,7 +168,7 @@ fn tool_choice(call: &mut Call, value: &View<'_>) -> Result<(), BadInput> {
         (Some(_), _) => return Err(BadInput::field("tool_choice", "`auto`, `none`, `required` or an object")),
         (None, Some(name)) => Some(ToolChoice::Named(name.into_owned())),
         (None, None) => {
-            call.extra.push(("tool_choice".to_owned(), raw(value)));
+            call.extra.push(("tool_choice".to_owned(), value.raw_json()));
             None
         }
     };
@@ -223,7 +225,7 @@ fn system(call: &mut Call, message: &View<'_>, index: usize) -> Result<(), BadIn
 fn fields(call: &mut Call, message: &View<'_>, known: &[&str]) {
     for (key, value) in message.members() {
         if key != "role" && !known.contains(&&*key) && !value.is_null() {
-            call.items.push(Item::Field(key.into_owned(), raw(&value)));
+            call.items.push(Item::Field(key.into_owned(), value.raw_json()));
         }
     }
 }
@@ -241,11 +243,11 @@ fn assistant(call: &mut Call, message: &View<'_>, index: usize) -> Result<(), Ba
     }
     let mut said = content(message, index)?;
     let calls = message.get("tool_calls").filter(|calls| calls.items().next().is_some());
-    if calls.is_some() && said == [Part::Text(String::new())] {
+    if calls.is_some() && said == [Part::Text(Text::default())] {
         said.clear();
     }
-    if let Some(refusal) = message.get_string("refusal") {
-        said.push(Part::Refusal(refusal.into_owned()));
+    if let Some(refusal) = message.get_text("refusal") {
+        said.push(Part::Refusal(refusal));
     }
     let has_fields =
         message.members().any(|(key, value)| key != "role" && !ASSISTANT.contains(&&*key) && !value.is_null());
@@ -267,26 +269,35 @@ fn tool_call(call: &mut Call, asked: &View<'_>, path: std::fmt::Arguments<'_>) -
     let name = name.ok_or_else(|| BadInput::field(format_args!("{path}.function.name"), "a string"))?;
     let arguments = function.get(if custom.is_some() { "input" } else { "arguments" });
     // Some servers write the arguments as an object; a text is what everybody else expects.
-    let arguments = arguments.map_or(String::new(), |value| {
-        value.string().map_or_else(|| value.raw().to_owned(), std::borrow::Cow::into_owned)
-    });
+    let arguments = arguments.map(|value| value.text().unwrap_or_else(|| value.raw().into())).unwrap_or_default();
     let id = asked.get_string("id").unwrap_or_default().into_owned();
-    call.items.push(Item::ToolCall(ToolCall { id, name: name.into_owned(), arguments }));
+    call.items.push(Item::ToolCall(ToolCall {
+        id,
+        name: name.into_owned(),
+        arguments,
+        signature: thought_signature(asked),
+    }));
     for (key, value) in asked.members() {
         let known = matches!(&*key, "id" | "function" | "custom" | "index");
         let usual = key == "type" && value.string().as_deref() == Some("function");
         if !known && !usual && !value.is_null() {
-            call.items.push(Item::Field(key.into_owned(), raw(&value)));
+            call.items.push(Item::Field(key.into_owned(), value.raw_json()));
         }
     }
     Ok(())
 }
 
+/// Where Google's own OpenAI endpoint puts the seal of a tool call.
+fn thought_signature(asked: &View<'_>) -> Option<String> {
+    let google = asked.get("extra_content")?.get("google")?;
+    google.get_string("thought_signature").map(std::borrow::Cow::into_owned)
+}
+
 /// The parts of a message's `content`; none when it has none.
 fn content(message: &View<'_>, index: usize) -> Result<Vec<Part>, BadInput> {
     let Some(content) = message.get("content") else { return Ok(Vec::new()) };
-    if let Some(text) = content.string() {
-        return Ok(vec![Part::Text(text.into_owned())]);
+    if let Some(text) = content.text() {
+        return Ok(vec![Part::Text(text)]);
     }
     if content.kind() != Kind::Array {
         return Err(BadInput::field(format_args!("messages[{index}].content"), "a string or an array of parts"));
@@ -299,27 +310,27 @@ fn content(message: &View<'_>, index: usize) -> Result<Vec<Part>, BadInput> {
 }
 
 fn part(parts: &mut Vec<Part>, value: &View<'_>, path: std::fmt::Arguments<'_>) -> Result<(), BadInput> {
-    if let Some(text) = value.string() {
-        parts.push(Part::Text(text.into_owned()));
+    if let Some(text) = value.text() {
+        parts.push(Part::Text(text));
         return Ok(());
     }
     let kind = value.get_string("type");
     let kind = kind.ok_or_else(|| BadInput::field(format_args!("{path}.type"), "a string"))?;
     match &*kind {
         "text" | "refusal" => {
-            let said = value.get_string(&kind);
-            let said = said.ok_or_else(|| BadInput::field(format_args!("{path}.{kind}"), "a string"))?.into_owned();
+            let said = value.get_text(&kind);
+            let said = said.ok_or_else(|| BadInput::field(format_args!("{path}.{kind}"), "a string"))?;
             parts.push(if kind == "text" { Part::Text(said) } else { Part::Refusal(said) });
         }
         "image_url" => parts.push(Part::Image(image(value, path)?)),
         other => {
-            parts.push(Part::Opaque(other.to_owned(), raw(value)));
+            parts.push(Part::Opaque(other.to_owned(), value.raw_json()));
             return Ok(());
         }
     }
     for (key, field) in value.members() {
         if key != "type" && key != kind && !field.is_null() {
-            parts.push(Part::Field(key.into_owned(), raw(&field)));
+            parts.push(Part::Field(key.into_owned(), field.raw_json()));
         }
     }
     Ok(())
@@ -328,11 +339,18 @@ fn part(parts: &mut Vec<Part>, value: &View<'_>, path: std::fmt::Arguments<'_>) 
 fn image(value: &View<'_>, path: std::fmt::Arguments<'_>) -> Result<Image, BadInput> {
     let wrong = || BadInput::field(format_args!("{path}.image_url.url"), "a string");
     let image = value.get("image_url").ok_or_else(wrong)?;
-    let url = image.string().or_else(|| image.get_string("url")).ok_or_else(wrong)?;
+    let address = if image.kind() == Kind::String { image } else { image.get("url").ok_or_else(wrong)? };
     let detail = image.get_string("detail").map(std::borrow::Cow::into_owned);
-    let data = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
-    Ok(match data {
-        Some((media_type, data)) => Image::Base64 { media_type: media_type.to_owned(), data: data.to_owned(), detail },
+    let url = address.string().ok_or_else(wrong)?;
+    Ok(match data_url(&url) {
+        Some((media_type, data)) => {
+            Image::Base64 { media_type: media_type.to_owned(), data: address.text_within(&url, data), detail }
+        }
         None => Image::Url { url: url.into_owned(), detail },
     })
+}
+
+/// The media type and the base64 of a `data:` address.
+fn data_url(url: &str) -> Option<(&str, &str)> {
+    url.strip_prefix("data:")?.split_once(";base64,")
 }

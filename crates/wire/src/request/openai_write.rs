@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use commonwatt_core::call::{Call, Format, Image, Part, RawJson, ReasoningWish, Tool, ToolChoice};
+use commonwatt_core::call::{Call, Format, Image, Part, ReasoningWish, Tool, ToolChoice};
+use commonwatt_core::text::Text;
 
 use super::Encoded;
 use super::lossy::Lossy;
@@ -41,7 +42,7 @@ pub(super) fn encode(call: &Call, model: &str, quirks: &Quirks) -> Encoded {
     }
     writer.extra(&mut body);
     body.close();
-    Encoded { body: out, lossy: writer.lossy.into_notes() }
+    Encoded { body: out.into(), lossy: writer.lossy.into_notes() }
 }
 
 /// Fields that are written inside their parent rather than at the top level.
@@ -129,7 +130,7 @@ impl<'a> Writer<'a> {
                 Step::Said(said) => {
                     for part in said.parts.iter() {
                         match part {
-                            Part::Refusal(text) => refused.get_or_insert_with(String::new).push_str(text),
+                            Part::Refusal(text) => refused.get_or_insert_with(String::new).push_str(&text.as_str()),
                             Part::Text(_) | Part::Image(_) | Part::Opaque(..) | Part::Field(..) => {
                                 parts.push(part.clone());
                             }
@@ -180,7 +181,7 @@ impl<'a> Writer<'a> {
         let mut calls = message.array("tool_calls");
         for step in steps {
             let Step::Called { id, call, fields, .. } = step else { continue };
-            let custom = self.same && fields.iter().any(|(name, RawJson(raw))| *name == "type" && raw == "\"custom\"");
+            let custom = self.same && fields.iter().any(|(name, raw)| *name == "type" && raw.as_str() == "\"custom\"");
             let mut asked = calls.object();
             asked.string("id", id);
             if !custom {
@@ -188,8 +189,11 @@ impl<'a> Writer<'a> {
             }
             let mut function = asked.object(if custom { "custom" } else { "function" });
             function.string("name", &call.name);
-            let arguments = if call.arguments.is_empty() && !custom { "{}" } else { &call.arguments };
-            function.string(if custom { "input" } else { "arguments" }, arguments);
+            if call.arguments.is_empty() && !custom {
+                function.string("arguments", "{}");
+            } else {
+                function.text(if custom { "input" } else { "arguments" }, &call.arguments);
+            }
             function.close();
             self.fields(&mut asked, fields);
             asked.close();
@@ -222,9 +226,9 @@ impl<'a> Writer<'a> {
 
     /// Fields that only the source dialect knows: written back to it, named for another.
     fn fields(&mut self, out: &mut Object<'_>, fields: &Fields<'_>) {
-        for (name, RawJson(value)) in fields {
+        for (name, value) in fields {
             if self.same {
-                out.raw(name, value);
+                out.json(name, value);
             } else {
                 self.lossy.note(name);
             }
@@ -242,19 +246,23 @@ impl<'a> Writer<'a> {
         });
         let texts = || {
             parts.iter().map(|(part, fields)| match part {
-                Part::Text(text) if fields.is_empty() => Some(text.as_str()),
+                Part::Text(text) if fields.is_empty() => Some(text),
                 Part::Text(_) | Part::Image(_) | Part::Refusal(_) | Part::Opaque(..) | Part::Field(..) => None,
             })
         };
-        let joined = match parts.as_slice() {
-            [] => Some(String::new()),
-            [_] => texts().collect(),
-            [..] if self.quirks.flat_content => texts().collect::<Option<Vec<_>>>().map(|texts| texts.join(glue)),
-            [..] => None,
-        };
-        if let Some(text) = joined {
-            emit::string(out, &text);
-            return;
+        match parts.as_slice() {
+            [] => return emit::string(out, ""),
+            [_] => {
+                if let Some(text) = texts().next().flatten() {
+                    return emit::text(out, text);
+                }
+            }
+            [..] if self.quirks.flat_content => {
+                if let Some(texts) = texts().map(|text| text.map(Text::as_str)).collect::<Option<Vec<_>>>() {
+                    return emit::string(out, &texts.join(glue));
+                }
+            }
+            [..] => {}
         }
         let mut array = Array::open(out);
         for (part, fields) in &parts {
@@ -269,7 +277,7 @@ impl<'a> Writer<'a> {
                 let kind = if matches!(part, Part::Text(_)) { "text" } else { "refusal" };
                 let mut object = array.object();
                 object.string("type", kind);
-                object.string(kind, text);
+                object.text(kind, text);
                 self.fields(&mut object, fields);
                 object.close();
             }
@@ -283,7 +291,7 @@ impl<'a> Writer<'a> {
                         detail
                     }
                     Image::Base64 { media_type, data, detail } => {
-                        inner.string("url", &format!("data:{media_type};base64,{data}"));
+                        inner.string("url", &format!("data:{media_type};base64,{}", data.as_str()));
                         detail
                     }
                 };
@@ -294,7 +302,7 @@ impl<'a> Writer<'a> {
                 self.fields(&mut object, fields);
                 object.close();
             }
-            Part::Opaque(_, RawJson(block)) => array.raw(block),
+            Part::Opaque(_, block) => array.json(block),
             Part::Field(..) => {}
         }
     }
@@ -343,7 +351,7 @@ impl<'a> Writer<'a> {
         let mut tools = Array::open(&mut list);
         for tool in &call.tools {
             match &tool.opaque {
-                Some(RawJson(entry)) if self.same => tools.raw(entry),
+                Some(entry) if self.same => tools.json(entry),
                 Some(_) => self.lossy.note(format!("tool `{}`", tool.name)),
                 None => self.tool(&mut tools, tool),
             }
@@ -360,22 +368,22 @@ impl<'a> Writer<'a> {
         if let Some(description) = &tool.description {
             function.string("description", description);
         }
-        if let Some(RawJson(parameters)) = &tool.parameters {
-            function.raw("parameters", parameters);
+        if let Some(parameters) = &tool.parameters {
+            function.json("parameters", parameters);
         }
         if let Some(strict) = tool.strict {
             function.boolean("strict", strict);
         }
         let inner = |name: &str| name.starts_with("function.");
-        for (name, RawJson(value)) in tool.extra.iter().filter(|(name, _)| self.same && inner(name)) {
-            function.raw(name.trim_start_matches("function."), value);
+        for (name, value) in tool.extra.iter().filter(|(name, _)| self.same && inner(name)) {
+            function.json(name.trim_start_matches("function."), value);
         }
         function.close();
-        for (name, RawJson(value)) in &tool.extra {
+        for (name, value) in &tool.extra {
             if !self.same {
                 self.lossy.note(format!("tools.{name}"));
             } else if !inner(name) {
-                entry.raw(name, value);
+                entry.json(name, value);
             }
         }
         entry.close();
@@ -435,10 +443,10 @@ impl<'a> Writer<'a> {
                 body.whole("top_logprobs", u64::from(alternatives));
             }
         }
-        if let Some(RawJson(bias)) = &sampling.logit_bias
+        if let Some(bias) = &sampling.logit_bias
             && self.takes("logit_bias")
         {
-            body.raw("logit_bias", bias);
+            body.json("logit_bias", bias);
         }
         if let Some(choices) = sampling.choices
             && self.takes("n")
@@ -463,10 +471,10 @@ impl<'a> Writer<'a> {
         }
         let mut format = body.object("response_format");
         format.string("type", kind);
-        if let Some((name, RawJson(schema), strict)) = schema {
+        if let Some((name, schema, strict)) = schema {
             let mut wanted = format.object("json_schema");
             wanted.string("name", if name.is_empty() { "answer" } else { name });
-            wanted.raw("schema", schema);
+            wanted.json("schema", schema);
             if let Some(strict) = strict {
                 wanted.boolean("strict", *strict);
             }
@@ -509,16 +517,16 @@ impl<'a> Writer<'a> {
     /// Anthropic's effort, which there does not by itself turn thinking on.
     fn foreign_effort(&self) -> Option<String> {
         let effort = self.call.extra.iter().find(|(name, _)| name == super::anthropic_read::EFFORT);
-        let RawJson(word) = &effort.filter(|_| !self.same)?.1;
-        Some(word.trim_matches('"').to_owned())
+        let (_, word) = effort.filter(|_| !self.same)?;
+        Some(word.as_str().trim_matches('"').to_owned())
     }
 
     fn extra_within(&mut self, prefix: &str, out: &mut Object<'_>) {
-        for (name, RawJson(value)) in &self.call.extra {
+        for (name, value) in &self.call.extra {
             if let Some(inner) = name.strip_prefix(prefix)
                 && self.same
             {
-                out.raw(inner, value);
+                out.json(inner, value);
             }
         }
     }
@@ -526,13 +534,13 @@ impl<'a> Writer<'a> {
     fn extra(&mut self, body: &mut Object<'_>) {
         let call = self.call;
         let effort = self.foreign_effort().is_some() && call.reasoning.is_none();
-        for (name, RawJson(value)) in &call.extra {
+        for (name, value) in &call.extra {
             if !self.same {
                 if !(effort && name == super::anthropic_read::EFFORT) {
                     self.lossy.note(name);
                 }
             } else if !WITHIN.iter().any(|prefix| name.starts_with(prefix)) && self.takes(name) {
-                body.raw(name, value);
+                body.json(name, value);
             }
         }
     }

@@ -32,10 +32,14 @@ pub struct Quirks {
     pub tool_ids: ToolIdShape,
     /// Anthropic: `max_tokens` for callers that give none, which that dialect does not allow; 16000 unless given.
     pub default_max_tokens: u32,
+    /// Ollama: the window to ask for, in tokens, where the caller asks for none. Its own default is small, and it cuts
+    /// off in silence what does not fit, the front of the prompt first.
+    pub num_ctx: Option<u32>,
     /// Patterns of the models that take `temperature`, `top_p`, `top_k` and the penalties; for others these are left out
     /// and named. All models unless given.
     pub sampling_models: Option<Vec<String>>,
-    /// Anthropic: patterns of the models that think by a budget of tokens and do not know `adaptive`.
+    /// Anthropic, Gemini: patterns of the models that think by a budget of tokens and know neither `adaptive` nor levels.
+    /// Of Gemini's own models the name says it.
     pub budget_models: Vec<String>,
     /// Anthropic: patterns of the models that take a system message after a user's; for others it moves to the front.
     pub system_message_models: Vec<String>,

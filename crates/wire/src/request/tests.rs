@@ -8,11 +8,11 @@ use super::*;
 use Dialect::{AnthropicMessages as Anthropic, OpenAiChat as OpenAi};
 
 fn read(dialect: Dialect, body: &Value) -> Call {
-    decode(dialect, body.to_string().as_bytes()).expect("a valid request")
+    decode(dialect, &body.to_string().into()).expect("a valid request")
 }
 
 fn told(dialect: Dialect, body: &Value) -> String {
-    decode(dialect, body.to_string().as_bytes()).expect_err("a request that is wrong").to_string()
+    decode(dialect, &body.to_string().into()).expect_err("a request that is wrong").to_string()
 }
 
 fn written(dialect: Dialect, call: &Call, model: &str, quirks: &Quirks) -> (Value, Vec<String>) {
@@ -21,7 +21,7 @@ fn written(dialect: Dialect, call: &Call, model: &str, quirks: &Quirks) -> (Valu
 }
 
 fn user(text: &str) -> Item {
-    Item::Message { role: Role::User, content: vec![Part::Text(text.to_owned())] }
+    Item::Message { role: Role::User, content: vec![Part::Text(text.into())] }
 }
 
 fn call(items: Vec<Item>) -> Call {
@@ -29,11 +29,11 @@ fn call(items: Vec<Item>) -> Call {
 }
 
 fn asked(id: &str, arguments: &str) -> Item {
-    Item::ToolCall(ToolCall { id: id.to_owned(), name: "f".to_owned(), arguments: arguments.to_owned() })
+    Item::ToolCall(ToolCall { id: id.to_owned(), name: "f".to_owned(), arguments: arguments.into(), signature: None })
 }
 
 fn answered(id: &str, text: &str) -> Item {
-    Item::ToolOutput { call_id: id.to_owned(), content: vec![Part::Text(text.to_owned())], is_error: false }
+    Item::ToolOutput { call_id: id.to_owned(), content: vec![Part::Text(text.into())], is_error: false }
 }
 
 #[test]
@@ -102,10 +102,11 @@ fn results_of_parallel_tool_calls_stand_in_one_user_message_in_their_order() {
 #[test]
 fn a_dangling_tool_call_gets_a_result_so_that_no_provider_refuses_the_history_for_ever() {
     let history = call(vec![user("x"), asked("a", "{\"cut"), user("are you there?")]);
-    for dialect in Dialect::ALL {
+    for dialect in Dialect::OUT {
         let (body, lossy) = written(dialect, &history, "m", &Quirks::default());
         assert!(lossy.iter().any(|note| note.contains("without a result")), "{lossy:?}");
-        assert!(body["messages"][2].to_string().contains("the call was interrupted"), "{body}");
+        let conversation = ["messages", "input", "contents"].iter().find_map(|name| body.get(name)).expect("one");
+        assert!(conversation[2].to_string().contains("the call was interrupted"), "{body}");
     }
 }
 
@@ -179,7 +180,7 @@ fn a_forced_tool_and_a_foreign_tool_loop_turn_thinking_off() {
     assert_eq!(written(Anthropic, &forced, "m", &quirks).1, ["thinking (a tool is forced)"]);
     let within = Call { items: vec![user("x"), asked("a", "{}"), answered("a", "1")], ..thinks.clone() };
     assert_eq!(written(Anthropic, &within, "m", &quirks).1, ["thinking (the last turn has none of its own)"]);
-    let sealed = Item::Reasoning(Reasoning { text: "hm".into(), signature: Some("s".into()), redacted: None });
+    let sealed = Item::Reasoning(Reasoning { text: "hm".into(), signature: Some("s".into()), ..Reasoning::default() });
     let own = Call { items: vec![user("x"), sealed, asked("a", "{}"), answered("a", "1")], ..thinks };
     assert_eq!(written(Anthropic, &own, "m", &quirks).1, Vec::<String>::new());
 }
@@ -191,13 +192,13 @@ fn thinking_without_a_seal_never_goes_to_anthropic() {
     assert!(!body.to_string().contains("thinking"), "{body}");
     assert_eq!(lossy, ["reasoning of earlier turns (it has no signature)"]);
     let forwarded = br#"{"model":"m","messages":[{"role":"assistant","content":[{"type":"thinking","thinking":"hm","signature":""}]}]}"#;
-    assert!(crate::open(Anthropic, forwarded).expect("valid").unsigned_thinking);
+    assert!(crate::open(Anthropic, None, &Bytes::from_static(forwarded)).expect("valid").unsigned_thinking);
 }
 
 #[test]
 fn sealed_thinking_can_be_stripped_for_a_second_try() {
     let sealed = Item::Reasoning(Reasoning { signature: Some("s".to_owned()), ..Reasoning::default() });
-    let field = Item::Field("x".to_owned(), RawJson("1".to_owned()));
+    let field = Item::Field("x".to_owned(), RawJson("1".into()));
     let mut history = call(vec![user("x"), sealed, field, user("y")]);
     assert!(drop_sealed_reasoning(&mut history));
     assert_eq!(history.items, [user("x"), user("y")]);
@@ -206,7 +207,7 @@ fn sealed_thinking_can_be_stripped_for_a_second_try() {
 
 #[test]
 fn a_system_message_in_mid_conversation_stays_where_the_model_takes_it() {
-    let system = Item::Message { role: Role::System, content: vec![Part::Text("rhyme".to_owned())] };
+    let system = Item::Message { role: Role::System, content: vec![Part::Text("rhyme".into())] };
     let history = call(vec![user("x"), system]);
     let (body, lossy) = written(Anthropic, &history, "claude-old", &Quirks::default());
     assert_eq!((body["system"][0]["text"].as_str(), lossy.len()), (Some("rhyme"), 1));
@@ -218,7 +219,7 @@ fn a_system_message_in_mid_conversation_stays_where_the_model_takes_it() {
 #[test]
 fn peculiarities_of_openai_shaped_servers_are_data() {
     let mut call = call(vec![user("x")]);
-    call.system = vec![Part::Text("a".to_owned()), Part::Text("b".to_owned())];
+    call.system = vec![Part::Text("a".into()), Part::Text("b".into())];
     call.max_output_tokens = Some(5);
     call.stream = true;
     call.stop = vec!["1".to_owned(), "2".to_owned(), "3".to_owned()];

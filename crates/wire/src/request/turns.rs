@@ -98,6 +98,7 @@ impl<'a> Builder<'a, '_> {
                 self.step(Step::Called { id, call, fields, answered: false });
             }
             Item::ToolOutput { call_id, content, is_error } => self.output(call_id, content, *is_error, fields),
+            Item::Opaque(kind, _) => self.lossy.note(format!("item `{kind}`")),
             // A field before any item belongs to nothing.
             Item::Field(name, _) => self.lossy.note(name),
         }
@@ -130,7 +131,7 @@ impl<'a> Builder<'a, '_> {
             }
         }
         self.lossy.note("messages (a tool result without its call became text)");
-        let mut said = vec![Part::Text(ORPHAN.to_owned())];
+        let mut said = vec![Part::Text(ORPHAN.into())];
         said.extend(parts.iter().cloned());
         self.turns.push(Turn::User(Said { parts: Cow::Owned(said), fields: Fields::new() }));
     }
@@ -141,7 +142,7 @@ impl<'a> Builder<'a, '_> {
             for step in steps {
                 let Step::Called { id, answered: answered @ false, .. } = step else { continue };
                 *answered = true;
-                let parts = Cow::Owned(vec![Part::Text(NO_RESULT.to_owned())]);
+                let parts = Cow::Owned(vec![Part::Text(NO_RESULT.into())]);
                 outputs.push(Output { id: id.clone(), parts, is_error: true, fields: Fields::new() });
                 self.lossy.note("messages (a tool call without a result was given one)");
             }

@@ -107,3 +107,23 @@ proptest! {
         events(&stream, &[stream.len() / 2]);
     }
 }
+
+#[test]
+fn lines_of_json_come_out_however_they_are_split() {
+    let text = b"{\"a\":1}\r\n\n{\"b\":2}\n{\"c\"";
+    for size in 1..text.len() {
+        let (mut framer, mut found, mut raw) = (Framer::new(Framing::Lines), Vec::new(), Vec::new());
+        for chunk in text.chunks(size) {
+            framer.push(Bytes::copy_from_slice(chunk)).unwrap();
+            while let Some(event) = framer.next() {
+                raw.extend_from_slice(&event.raw);
+                found.push(String::from_utf8(event.data().to_vec()).unwrap());
+            }
+        }
+        let rest = framer.finish().unwrap();
+        raw.extend_from_slice(&rest.raw);
+        found.push(String::from_utf8(rest.data().to_vec()).unwrap());
+        assert_eq!(found, ["{\"a\":1}", "", "{\"b\":2}", "{\"c\""], "in pieces of {size}");
+        assert_eq!(raw, text);
+    }
+}
