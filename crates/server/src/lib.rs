@@ -4,8 +4,8 @@
 //!
 //! *Does not know:* how anything is decided, where models are, what an answer means.
 //!
-//! Hyper hands each request to [`house::enter`], which finds the door; a door takes the request in and sends the answer
-//! out ([`respond`]).
+//! Hyper hands each request to `house::enter`, which finds the door; a door takes the request in and sends the answer
+//! out (`respond`).
 
 #![forbid(unsafe_code)]
 

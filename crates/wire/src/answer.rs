@@ -276,7 +276,14 @@ impl AnswerWriter {
     ///
     /// What the dialect could not carry is named before the end, in a comment.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        let has_comments = !matches!(self.dialect, Dialect::OllamaChat | Dialect::OllamaGenerate);
+        // Google's clients take a comment for data, and lines of JSON have none.
+        let has_comments = match self.dialect {
+            Dialect::OpenAiChat
+            | Dialect::AnthropicMessages
+            | Dialect::OpenAiResponses
+            | Dialect::OpenAiCompletions => true,
+            Dialect::Gemini | Dialect::OllamaChat | Dialect::OllamaGenerate => false,
+        };
         if !self.lost.is_empty() && has_comments {
             out.extend_from_slice(format!(": commonwatt lost {}\n\n", self.lost.join("; ")).as_bytes());
         }
@@ -317,12 +324,10 @@ impl AnswerWriter {
     /// Something harmless, for connections that die of silence.
     pub fn heartbeat(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(match self.dialect {
-            Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::Gemini | Dialect::OpenAiCompletions => {
-                b": waiting\n\n".as_slice()
-            }
+            Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::OpenAiCompletions => b": waiting\n\n".as_slice(),
             Dialect::AnthropicMessages => b"event: ping\ndata: {\"type\":\"ping\"}\n\n",
-            // Lines of JSON have no comments; a blank line is none.
-            Dialect::OllamaChat | Dialect::OllamaGenerate => b"\n",
+            // Neither knows comments; a blank line is none.
+            Dialect::Gemini | Dialect::OllamaChat | Dialect::OllamaGenerate => b"\n",
         });
     }
 }

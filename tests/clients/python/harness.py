@@ -31,6 +31,9 @@ SIM = os.environ.get("SIM", "").rstrip("/")
 # Whoever answers must be the simulated provider, not the model that the daemon falls back to.
 ONLY_SIM = {"x-commonwatt-tiers": "frontier"} if SIM else {}
 
+# Nobody but the engine is known to make vectors when the model is `auto`.
+ANYWHERE = {"x-commonwatt-tiers": "frontier,free,local"}
+
 # A red square of 2 by 2 pixels.
 PNG = (
     "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAEElEQVR4nGP4z8AARAwQCgAf7gP9i18U1AAAAABJRU5ErkJggg=="

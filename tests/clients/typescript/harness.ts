@@ -9,6 +9,8 @@ export const KEY = env("KEY");
 export const MODEL = env("MODEL");
 export const SIM = (process.env.SIM ?? "").replace(/\/+$/, "");
 
+// Nobody but the engine is known to make vectors when the model is `auto`.
+export const ANYWHERE = { "x-commonwatt-tiers": "frontier,free,local" };
 // Whoever answers must be the simulated provider, not the model that the daemon falls back to.
 export const ONLY_SIM: Record<string, string> = SIM ? { "x-commonwatt-tiers": "frontier" } : {};
 
