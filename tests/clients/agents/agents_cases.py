@@ -86,7 +86,7 @@ def named() -> str:
         return MODEL
     request = urllib.request.Request(f"{BASE}/v1/models", headers={"authorization": f"Bearer {KEY}"})
     with urllib.request.urlopen(request, timeout=30) as answer:
-        return next(one["id"] for one in json.load(answer)["data"] if one["id"] != "auto")
+        return next(one["id"] for one in json.load(answer)["data"] if "/" in one["id"] and "engine" not in one["id"])
 
 
 def gemini(text: str, home: Path, work: Path, key: str = KEY, fails: bool = False) -> str:
