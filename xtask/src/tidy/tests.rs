@@ -101,6 +101,7 @@ fn the_request_path_may_not_grow() {
 fn a_crate_with_its_own_lints_is_told() {
     check(lints_are_the_workspaces, &[("crates/x/Cargo.toml", "[lints]\nworkspace = true")], &[]);
     check(lints_are_the_workspaces, &[("crates/x/Cargo.toml", "[lints.rust]\nunsafe_code = \"allow\"")], &["lints"]);
+    check(lints_are_the_workspaces, &[("fuzz/Cargo.toml", "[package]\n\n[workspace]\n")], &[]);
 }
 
 #[test]
