@@ -22,6 +22,8 @@ mod doors;
 mod faults;
 #[path = "stories/leaving.rs"]
 mod leaving;
+#[path = "stories/sealed.rs"]
+mod sealed;
 #[path = "stories/seeds.rs"]
 mod seeds;
 #[path = "stories/staying.rs"]
