@@ -64,17 +64,6 @@ pub enum Blame {
     Account,
 }
 
-impl Fault {
-    /// Whether the provider refuses what it, or another one, has sealed: a signature, encrypted reasoning. The request
-    /// may pass without.
-    #[must_use]
-    pub fn is_about_a_seal(&self) -> bool {
-        const WORDS: [&str; 5] = ["signature", "encrypted_content", "encrypted content", "thinking block", "thinking`"];
-        let said = self.message.to_ascii_lowercase();
-        self.kind == FaultKind::BadRequest && WORDS.iter().any(|word| said.contains(word))
-    }
-}
-
 impl FaultKind {
     /// Who or what is to blame.
     #[must_use]

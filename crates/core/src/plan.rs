@@ -10,7 +10,7 @@ use crate::admission::{CallId, Grants, admit};
 use crate::breaker::Gate;
 use crate::call::Requirements;
 use crate::fault::FaultKind;
-use crate::fleet::{Ability, Deployment, DeploymentId};
+use crate::fleet::{Ability, Deployment, DeploymentId, Tier};
 use crate::route::{Choice, Part, Selection};
 
 /// A deployment that will be tried.
@@ -134,12 +134,13 @@ impl Plan {
         plan
     }
 
-    /// Whether more than one of those that come first, by tier, is well.
+    /// The tier that comes first, if more than one deployment in it is well.
     #[must_use]
-    pub fn has_choice(&self) -> bool {
+    pub fn contested_tier(&self) -> Option<Tier> {
         let well = |candidate: &&Candidate| candidate.standing == Standing::Passing;
-        let tier = self.candidates.iter().find(well).map(|candidate| candidate.deployment.tier);
-        self.candidates.iter().filter(well).filter(|candidate| Some(candidate.deployment.tier) == tier).count() > 1
+        let tier = self.candidates.iter().find(well)?.deployment.tier;
+        let alike = self.candidates.iter().filter(well).filter(|candidate| candidate.deployment.tier == tier);
+        (alike.count() > 1).then_some(tier)
     }
 
     /// Puts a deployment before the others of its tier, if it is well.
@@ -242,7 +243,7 @@ fn worth_a_last_try(kind: FaultKind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::{Abilities, Facts, Tier};
+    use crate::fleet::{Abilities, Facts};
 
     fn deployment(name: &str, tier: Tier) -> Deployment {
         Deployment {

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use commonwatt_core::fleet::DeploymentId;
+use commonwatt_core::fleet::{Deployment, DeploymentId, Tier};
 use commonwatt_core::plan::Plan;
 
 use crate::request::Underway;
@@ -17,7 +17,7 @@ const HALF: usize = 8_192;
 /// So much of the first message tells sessions apart.
 const OPENING_BYTES: usize = 1_024;
 
-/// A session's name: the hash of how it begins.
+/// A session's name in a tier: the hash of how it begins.
 type Opening = [u8; 32];
 
 /// The newest sessions and those before them. What has not been asked for while a half filled up is forgotten.
@@ -36,20 +36,18 @@ pub(crate) struct Affinity {
 impl Affinity {
     /// Puts the deployment that the session knows before the others of its tier.
     pub(crate) fn steer(&self, call: &Underway, plan: &mut Plan) {
-        if !plan.has_choice() {
-            return;
-        }
-        let Some(opening) = opening(call) else { return };
+        let Some(opening) = plan.contested_tier().and_then(|tier| opening(call, tier)) else { return };
         let known = self.memory().recall(&opening);
         if let Some(known) = known {
             plan.prefer(&known);
         }
     }
 
-    /// Remembers who answered, where others could have.
-    pub(crate) fn answered(&self, call: &Underway, plan: &Plan, by: &DeploymentId) {
-        if let Some(opening) = opening(call).filter(|_| plan.has_choice()) {
-            self.memory().remember(opening, by.clone());
+    /// Remembers who answered, where others of the same tier could have.
+    pub(crate) fn answered(&self, call: &Underway, plan: &Plan, by: &Deployment) {
+        let contested = plan.contested_tier().filter(|tier| *tier == by.tier);
+        if let Some(opening) = contested.and_then(|tier| opening(call, tier)) {
+            self.memory().remember(opening, by.id.clone());
         }
     }
 
@@ -76,11 +74,12 @@ impl Memory {
     }
 }
 
-fn opening(call: &Underway) -> Option<Opening> {
+/// Each tier remembers for itself: a call that keeps to this machine makes the session's cloud forget nothing.
+fn opening(call: &Underway, tier: Tier) -> Option<Opening> {
     let said = call.envelope.opening.as_ref()?;
     let said = said.get(..said.len().min(OPENING_BYTES))?;
     let mut hasher = blake3::Hasher::new();
-    hasher.update(call.arrival.principal.name.as_bytes()).update(&[0]).update(said);
+    hasher.update(call.arrival.principal.name.as_bytes()).update(&[0]).update(tier.word().as_bytes()).update(said);
     Some(*hasher.finalize().as_bytes())
 }
 

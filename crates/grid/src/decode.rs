@@ -1,12 +1,12 @@
-//! Decode: what a request is about.
+//! Decode: what a request is about, and what of it every attempt is given.
 
 use bytes::Bytes;
 use commonwatt_core::call::Requirements;
 use commonwatt_core::refusal::{Refusal, RefusalKind};
-use commonwatt_upstream::Matter;
+use commonwatt_upstream::{Matter, Order};
 use commonwatt_wire::{BadInput, EmbedDialect, Envelope, open, open_embed, open_rerank};
 
-use crate::request::Arrival;
+use crate::request::{Arrival, Underway};
 
 /// What is asked for at a door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,17 @@ pub enum Asked {
     Embeddings(EmbedDialect),
     /// Documents in the order of their relevance.
     Rerank,
+}
+
+impl Asked {
+    /// Its word in traces (OpenTelemetry, `gen_ai.operation.name`; for reranking there is none yet).
+    pub(crate) fn operation(self) -> &'static str {
+        match self {
+            Self::Answer => "chat",
+            Self::Embeddings(_) => "embeddings",
+            Self::Rerank => "rerank",
+        }
+    }
 }
 
 /// Reads as much of a request as must be known before it is planned.
@@ -38,6 +49,20 @@ pub(crate) fn decoded(arrival: &Arrival, body: &Bytes) -> Result<(Envelope, Matt
             let call = open_rerank(body).map_err(bad)?;
             let needs = Requirements { rerank: true, body_bytes: 0, ..needs };
             Ok((Envelope::of_no_conversation(&call.model, needs), Matter::Rerank(call)))
+        }
+    }
+}
+
+impl Underway {
+    /// What every attempt is given.
+    pub(crate) fn order(&self) -> Order<'_> {
+        Order {
+            body: &self.arrival.body,
+            dialect: self.arrival.dialect,
+            envelope: &self.envelope,
+            matter: &self.matter,
+            headers: &self.arrival.headers,
+            via: &self.via,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use commonwatt_core::plan::Plan;
-use commonwatt_core::refusal::{Refusal, RefusalKind};
+use commonwatt_core::refusal::Refusal;
 
 use crate::Grid;
 use crate::request::Arrival;
@@ -23,13 +23,7 @@ impl Grid {
     /// The refusal that the request would get before it is planned.
     pub async fn explain(self: &Arc<Self>, arrival: Arrival) -> Result<Explained, Refusal> {
         let call = self.open(arrival).await?;
-        let model = call.envelope.model.clone();
-        let selection = commonwatt_core::route::resolve(&call.generation.fleet, &model)
-            .map_err(|error| Refusal::new(RefusalKind::UnknownModel, error.to_string()))?;
-        let now = self.now();
-        let gate = |deployment: &commonwatt_core::fleet::Deployment| self.breakers.gate(deployment, now);
-        let mut plan = Plan::make(&call.id, selection, &call.grants, &call.envelope.needs, gate);
-        self.affinity.steer(&call, &mut plan);
-        Ok(Explained { model, plan })
+        let plan = self.planned(&call)?;
+        Ok(Explained { model: call.envelope.model, plan })
     }
 }

@@ -18,9 +18,9 @@ use commonwatt_core::fleet::{Deployment, Tiers};
 use commonwatt_core::plan::{Candidate, Plan, Standing};
 use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_core::route::resolve;
+use commonwatt_upstream::Matter;
 use commonwatt_upstream::body::KeptBody;
 use commonwatt_upstream::reply::Reply;
-use commonwatt_upstream::{Matter, Order};
 use commonwatt_wire::{Dialect, Envelope, InPath};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, sleep};
@@ -107,20 +107,25 @@ impl Grid {
         let granted = arrival.principal.grants;
         let grants = arrival.tiers.map_or(granted, |tiers| granted.narrowed(tiers));
         let id = self.new_id();
-        let span = trace::call_span(&id.0, &envelope.model, envelope.stream);
+        let span = trace::call_span(&id.0, arrival.asked.operation(), &envelope.model, envelope.stream);
         Ok(Underway { id, generation, arrival, envelope, matter, grants, via, span, _slot: slot })
     }
 
     /// Plan: who is tried, in which order.
     pub(crate) fn plan(&self, call: &Underway) -> Result<Plan, Refusal> {
-        let model = &call.envelope.model;
-        let selection = resolve(&call.generation.fleet, model)
+        let plan = self.planned(call)?;
+        if plan.candidates().is_empty() { Err(Refusal::nobody(&call.envelope.model, &plan)) } else { Ok(plan) }
+    }
+
+    /// The plan, though there may be nobody in it.
+    pub(crate) fn planned(&self, call: &Underway) -> Result<Plan, Refusal> {
+        let selection = resolve(&call.generation.fleet, &call.envelope.model)
             .map_err(|error| Refusal::new(RefusalKind::UnknownModel, error.to_string()))?;
         let now = self.now();
         let gate = |deployment: &Deployment| self.breakers.gate(deployment, now);
         let mut plan = Plan::make(&call.id, selection, &call.grants, &call.envelope.needs, gate);
         self.affinity.steer(call, &mut plan);
-        if plan.candidates().is_empty() { Err(Refusal::nobody(model, &plan)) } else { Ok(plan) }
+        Ok(plan)
     }
 
     /// Attempt: one candidate after the other, until one has content.
@@ -138,7 +143,7 @@ impl Grid {
             let fault = match self.ask(call, plan, candidate).await {
                 Ok(reply) => {
                     let deployment = Arc::clone(&candidate.deployment);
-                    self.affinity.answered(call, plan, &deployment.id);
+                    self.affinity.answered(call, plan, &deployment);
                     return Ok(Won { deployment, reply, attempts: progress.attempts, faults });
                 }
                 Err(fault) => fault,
@@ -180,19 +185,5 @@ impl Grid {
             }
         }
         outcome
-    }
-}
-
-impl Underway {
-    /// What every attempt is given.
-    pub(crate) fn order(&self) -> Order<'_> {
-        Order {
-            body: &self.arrival.body,
-            dialect: self.arrival.dialect,
-            envelope: &self.envelope,
-            matter: &self.matter,
-            headers: &self.arrival.headers,
-            via: &self.via,
-        }
     }
 }

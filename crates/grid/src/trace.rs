@@ -12,12 +12,13 @@ use tracing::field::Empty;
 pub const TARGET: &str = "commonwatt::call";
 
 /// The span of a call, from its decoding to its settlement.
-pub(crate) fn call_span(call_id: &str, requested_model: &str, stream: bool) -> Span {
+pub(crate) fn call_span(call_id: &str, operation: &str, requested_model: &str, stream: bool) -> Span {
     tracing::info_span!(
         target: "commonwatt::call",
         "chat",
         "otel.kind" = "server",
-        "gen_ai.operation.name" = "chat",
+        "otel.name" = operation,
+        "gen_ai.operation.name" = operation,
         "gen_ai.request.model" = requested_model,
         "gen_ai.request.stream" = stream,
         "gen_ai.provider.name" = Empty,

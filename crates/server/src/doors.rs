@@ -1,8 +1,9 @@
 //! The doors of the model APIs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use commonwatt_core::fleet::{Tier, Tiers};
+use commonwatt_core::fleet::{Ability, Deployment, Tier, Tiers};
 use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_grid::decode::Asked;
 use commonwatt_grid::request::Arrival;
@@ -124,7 +125,7 @@ pub(crate) async fn ollama_show(lobby: &Lobby, request: Request<Incoming>) -> Re
 }
 
 /// `GET /api/version`: the version of the protocol, which clients compare; not that of this program.
-pub(crate) fn ollama_version(_lobby: &Lobby) -> Response<Body> {
+pub(crate) fn ollama_version() -> Response<Body> {
     respond::json(format!("{{\"version\":\"{OLLAMA_VERSION}\"}}").into_bytes())
 }
 
@@ -262,10 +263,16 @@ fn model_lines(lobby: &Lobby) -> Vec<ModelLine> {
         created_unix_s: lobby.backstage.started_unix_s,
         owned_by: owned_by.to_owned(),
         display: id.to_owned(),
+        tools: false,
+        images: false,
+    };
+    let deployed = |deployment: &Arc<Deployment>| ModelLine {
+        tools: deployment.abilities.tools == Ability::Yes,
+        images: deployment.abilities.images == Ability::Yes,
+        ..line(deployment.id.as_str(), &deployment.provider)
     };
     let routes = ["auto", "local"].map(|route| line(route, "commonwatt"));
     let named = generation.fleet.routes.iter().map(|route| line(&route.name, "commonwatt"));
-    let deployments = generation.fleet.deployments.iter().map(|d| line(d.id.as_str(), &d.provider));
-    let all: Vec<ModelLine> = routes.into_iter().chain(named).chain(deployments).collect();
-    all
+    let deployments = generation.fleet.deployments.iter().map(deployed);
+    routes.into_iter().chain(named).chain(deployments).collect()
 }

@@ -166,7 +166,7 @@ pub(crate) async fn enter(lobby: &Lobby, request: Request<Incoming>) -> Response
         Door::Models(listed) => doors::models(lobby, listed.dialect(request.headers()), &request),
         Door::Model(listed, id) => doors::model(lobby, listed.dialect(request.headers()), &id, &request),
         Door::OllamaShow => doors::ollama_show(lobby, request).await,
-        Door::OllamaVersion => doors::ollama_version(lobby),
+        Door::OllamaVersion => doors::ollama_version(),
         Door::Alive => health::alive(),
         Door::Ready => health::ready(lobby),
         Door::Metrics => health::metrics(lobby),

@@ -8,7 +8,9 @@ use commonwatt_core::call::{Call, Requirements};
 use commonwatt_core::fault::{Fault, FaultKind};
 use commonwatt_core::patience::Patience;
 use commonwatt_wire::sse::{self, Framing};
-use commonwatt_wire::{AnswerReader, AnswerWriter, Dialect, Quirks, drop_sealed_reasoning, encode, read_fault};
+use commonwatt_wire::{
+    AnswerReader, AnswerWriter, Dialect, Quirks, drop_sealed_reasoning, encode, is_about_a_seal, read_fault,
+};
 use http::{HeaderMap, Request, Response, Uri, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -72,7 +74,8 @@ impl Http {
             let response = self.client.request(request).await.ok()?;
             let ok = response.status().is_success();
             let idle = Duration::from_millis(wait_ms);
-            let bytes = collect(response.into_body(), LIST_BYTES_MAX, idle, &mut Alarm::default()).await.ok()?;
+            let ends = Instant::now() + idle;
+            let bytes = collect(ends, response.into_body(), LIST_BYTES_MAX, idle, &mut Alarm::default()).await.ok()?;
             ok.then(|| String::from_utf8_lossy(&bytes).into_owned())
         };
         timeout(Duration::from_millis(wait_ms), asked).await.ok().flatten()
@@ -128,16 +131,16 @@ impl HttpTarget {
     pub(crate) async fn dispatch(&self, model: &str, order: &Order<'_>) -> Result<Reply, Fault> {
         let way = self.way(order);
         let fault = match self.exchange(way, model, order, self.written(way, model, order).await?).await {
-            Err(fault) if fault.is_about_a_seal() => fault,
+            Err(fault) if is_about_a_seal(&fault) => fault,
             outcome => return outcome,
         };
         let mut call = order.call().await?;
         if !drop_sealed_reasoning(&mut call) {
             return Err(fault);
         }
-        let (body, mut lossy) = self.translated(&self.main, model, &call)?;
+        let (body, mut lossy) = self.translated(way, model, &call)?;
         lossy.push("thinking (the provider does not take it back)".to_owned());
-        self.exchange(&self.main, model, order, (body, lossy)).await
+        self.exchange(way, model, order, (body, lossy)).await
     }
 
     async fn exchange(
@@ -174,8 +177,9 @@ impl HttpTarget {
         let (mut alarm, uri) = (Alarm::default(), way.uri(model, Verb::Count)?);
         let response = self.send((way, &uri), body, order, (patience.headers_ms.min(20_000), &mut alarm)).await?;
         let response = check_status(way.dialect, response).await?;
-        let idle = Duration::from_millis(patience.idle_ms);
-        let bytes = collect(response.into_body(), ERROR_BYTES_MAX, idle, &mut alarm).await?;
+        let (ends, idle) =
+            (Instant::now() + Duration::from_millis(patience.total_ms), Duration::from_millis(patience.idle_ms));
+        let bytes = collect(ends, response.into_body(), ERROR_BYTES_MAX, idle, &mut alarm).await?;
         let unreadable = || Fault::new(FaultKind::Malformed, "the provider's count cannot be read");
         commonwatt_wire::read_token_count(way.dialect, &bytes).ok_or_else(unreadable)
     }
@@ -232,9 +236,8 @@ pub(crate) async fn check_status(dialect: Dialect, response: Response<Incoming>)
     let status = response.status().as_u16();
     let retry_after_ms = retry_after_ms(response.headers(), SystemTime::now());
     let wait = Duration::from_secs(2);
-    let mut alarm = Alarm::default();
-    let reading = collect(response.into_body(), ERROR_BYTES_MAX, wait, &mut alarm);
-    let body = timeout(wait, reading).await.ok().and_then(Result::ok).unwrap_or_default();
+    let (ends, mut alarm) = (Instant::now() + wait, Alarm::default());
+    let body = collect(ends, response.into_body(), ERROR_BYTES_MAX, wait, &mut alarm).await.unwrap_or_default();
     Err(read_fault(dialect, status, retry_after_ms, &body))
 }
 
@@ -245,7 +248,7 @@ async fn read_whole(
     (ends, mut alarm): (Instant, Alarm),
 ) -> Result<Content, Fault> {
     let idle = Duration::from_millis(patience.idle_ms);
-    let raw = collect_by(ends, response.into_body(), WHOLE_BYTES_MAX, idle, &mut alarm).await?;
+    let raw = collect(ends, response.into_body(), WHOLE_BYTES_MAX, idle, &mut alarm).await?;
     let deltas = commonwatt_wire::read_whole(dialect, &raw)?;
     Ok(Content::Whole { raw: Some(raw), deltas })
 }
@@ -295,13 +298,8 @@ fn transport_fault(error: &hyper_util::client::legacy::Error) -> Fault {
     Fault::new(kind, format!("{what}: {cause}"))
 }
 
-/// Reads a body to its end; a sender that is silent for `idle` has stalled.
-async fn collect(body: Incoming, max: usize, idle: Duration, alarm: &mut Alarm) -> Result<Bytes, Fault> {
-    collect_by(Instant::now() + idle * 1_000, body, max, idle, alarm).await
-}
-
-/// The same, with an end to the whole call's patience.
-pub(crate) async fn collect_by(
+/// Reads a body to its end, which must have come by `ends`; a sender that is silent for `idle` has stalled.
+pub(crate) async fn collect(
     ends: Instant,
     mut body: Incoming,
     max: usize,

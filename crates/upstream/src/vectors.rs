@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::Order;
 use crate::alarm::Alarm;
-use crate::http::{HttpTarget, check_status, collect_by};
+use crate::http::{HttpTarget, check_status, collect};
 use crate::pieces::Pieces;
 use crate::reply::{Content, Reply};
 use crate::way::Way;
@@ -82,7 +82,7 @@ impl HttpTarget {
         let response = self.send(to, body, order, (patience.headers_ms, &mut alarm)).await?;
         let response = check_status(dialect, response).await?;
         let idle = Duration::from_millis(patience.idle_ms);
-        collect_by(ends, response.into_body(), VECTORS_BYTES_MAX, idle, &mut alarm).await
+        collect(ends, response.into_body(), VECTORS_BYTES_MAX, idle, &mut alarm).await
     }
 }
 

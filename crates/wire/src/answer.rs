@@ -136,13 +136,6 @@ impl AnswerReader {
         self.ended
     }
 
-    /// Whether the answer is complete if no more bytes come: it has said why it ended. Servers that leave out the
-    /// terminator are many; one that leaves out the reason has been cut.
-    #[must_use]
-    pub fn may_end_here(&self) -> bool {
-        self.ended || self.seen.judge().is_ok()
-    }
-
     /// What kind of fault the end of the bytes is now, if it is one.
     ///
     /// # Errors
@@ -319,16 +312,6 @@ impl AnswerWriter {
             Dialect::AnthropicMessages => b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
             Dialect::OpenAiResponses | Dialect::Gemini | Dialect::OllamaChat | Dialect::OllamaGenerate => b"",
         }
-    }
-
-    /// Something harmless, for connections that die of silence.
-    pub fn heartbeat(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(match self.dialect {
-            Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::OpenAiCompletions => b": waiting\n\n".as_slice(),
-            Dialect::AnthropicMessages => b"event: ping\ndata: {\"type\":\"ping\"}\n\n",
-            // Neither knows comments; a blank line is none.
-            Dialect::Gemini | Dialect::OllamaChat | Dialect::OllamaGenerate => b"\n",
-        });
     }
 }
 

@@ -22,6 +22,15 @@ pub fn read_fault(dialect: Dialect, status: u16, retry_after_ms: Option<u64>, bo
     Fault { kind, message, retry_after_ms: retry_after_ms.or(told.retry_after_ms) }
 }
 
+/// Whether the provider refuses what it, or another one, has sealed: a signature, encrypted reasoning. The request may
+/// pass without.
+#[must_use]
+pub fn is_about_a_seal(fault: &Fault) -> bool {
+    const WORDS: [&str; 5] = ["signature", "encrypted_content", "encrypted content", "thinking block", "thinking`"];
+    let said = fault.message.to_ascii_lowercase();
+    fault.kind == FaultKind::BadRequest && WORDS.iter().any(|word| said.contains(word))
+}
+
 /// Reads an error inside a response that claims success.
 pub(crate) fn in_band(dialect: Dialect, body: &[u8]) -> Fault {
     let told = Told::read(body);

@@ -33,7 +33,7 @@ pub mod rerank;
 pub use answer::{AnswerReader, AnswerWriter, Head, lost_in, read_whole, write_whole};
 pub use embed::{EmbedCall, EmbedDialect, Embedded, encode_embed, open_embed, read_embed, write_embed};
 pub use envelope::{Envelope, InPath, open};
-pub use fault::read_fault;
+pub use fault::{is_about_a_seal, read_fault};
 pub use models::{
     ModelLine, read_shown_model, read_token_count, write_model, write_models, write_shown_model, write_token_count,
 };

@@ -15,6 +15,10 @@ pub struct ModelLine {
     pub owned_by: String,
     /// Its name for people.
     pub display: String,
+    /// Whether it is known to call functions.
+    pub tools: bool,
+    /// Whether it is known to read images.
+    pub images: bool,
 }
 
 /// The body of `GET /v1/models`.
@@ -161,7 +165,12 @@ pub fn write_shown_model(model: &ModelLine) -> Vec<u8> {
     info.string("general.basename", &model.id);
     info.close();
     let mut abilities = body.array("capabilities");
-    ["completion", "tools"].iter().for_each(|ability| abilities.string(ability));
+    abilities.string("completion");
+    for (name, known) in [("tools", model.tools), ("vision", model.images)] {
+        if known {
+            abilities.string(name);
+        }
+    }
     abilities.close();
     body.string("modified_at", &rfc3339(model.created_unix_s));
     body.close();
@@ -202,6 +211,8 @@ mod tests {
             created_unix_s: 0,
             owned_by: "engine".into(),
             display: "Pilot".into(),
+            tools: true,
+            images: false,
         };
         let told = |dialect, lines: &[ModelLine]| String::from_utf8(write_models(dialect, lines)).expect("text");
         assert_eq!(

@@ -79,3 +79,15 @@ async fn another_dialects_seal_never_leaves() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_of_several_dialects_is_asked_again_in_the_same_one() {
+    let (dialect, history, _) = histories().into_iter().nth(1).unwrap();
+    let alpha = Supplier::frontier("alpha").spec("also = ['openai-responses']");
+    let scene = Scene::new([alpha]);
+    let mut arrival = Ask::new(dialect, false).arrival(&scene.grid);
+    arrival.body = KeptBody::Memory(history.to_string().into());
+    assert!(scene.grid.call(arrival).await.is_ok());
+    let paths: Vec<String> = scene.sim("alpha").requests().iter().map(|request| request.path.clone()).collect();
+    assert_eq!(paths, ["/v1/responses", "/v1/responses"]);
+}

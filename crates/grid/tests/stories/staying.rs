@@ -1,5 +1,6 @@
 //! A session stays where its prompt is cached and its sealed thinking is known, while that deployment is well.
 
+use commonwatt_core::fleet::Tier;
 use tokio::time::{Duration, sleep};
 
 use crate::world::{Ask, Scene, Supplier};
@@ -37,4 +38,18 @@ async fn another_principals_session_is_another_session() {
     sleep(Duration::from_secs(120)).await;
     scene.call(&theirs).await.unwrap().is_complete("alpha", 1);
     scene.call(&mine).await.unwrap().is_complete("beta", 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_keeps_to_this_machine_makes_the_session_forget_nothing() {
+    let locals = [Supplier::local("home"), Supplier::local("shed")];
+    let clouds = [Supplier::frontier("alpha").script("status=500"), Supplier::frontier("beta")];
+    let scene = Scene::new(clouds.into_iter().chain(locals));
+    let ask = session("Who is there?");
+    scene.call(&ask).await.unwrap().is_complete("beta", 2);
+    sleep(Duration::from_secs(120)).await;
+    scene.call(&session("And who are you?")).await.unwrap().is_complete("alpha", 1);
+    let private = Ask { tiers: Some(vec![Tier::Local]), ..ask.clone() };
+    scene.call(&private).await.unwrap().is_complete("home", 1);
+    scene.call(&ask).await.unwrap().is_complete("beta", 1);
 }

@@ -41,14 +41,14 @@ fn a_premature_done_is_a_cut() {
     let (answer, outcome, reader) = read(OpenAi, &(openai(&[HELLO]) + DONE));
     assert_eq!(answer.text(), "hello");
     assert_eq!(outcome.expect_err("cut").kind, FaultKind::Cut);
-    assert!(!reader.ended() && !reader.may_end_here());
+    assert!(!reader.ended() && reader.close().is_err());
 }
 
 #[test]
 fn a_missing_done_after_a_finish_reason_is_an_end() {
     let (_, outcome, reader) = read(OpenAi, &openai(&[HELLO, STOP]));
     assert_eq!(outcome, Ok(()));
-    assert!(!reader.ended() && reader.may_end_here());
+    assert!(!reader.ended() && reader.close().is_ok());
     assert_eq!(reader.close(), Ok(()));
 }
 
@@ -330,14 +330,4 @@ fn log_probabilities_over_several_lines_stay_one_event() {
     let (answer, outcome, _) = read(OpenAi, &written);
     assert_eq!(outcome, Ok(()));
     assert_eq!(answer.logprobs.len(), 1);
-}
-
-#[test]
-fn a_heartbeat_is_nothing_to_a_reader() {
-    for dialect in Dialect::ALL {
-        let mut out = Vec::new();
-        AnswerWriter::new(dialect, head(true)).heartbeat(&mut out);
-        let (answer, outcome, _) = read(dialect, &String::from_utf8(out).expect("text"));
-        assert_eq!((answer, outcome), (Answer::default(), Ok(())));
-    }
 }

@@ -11,7 +11,7 @@ use commonwatt_core::text::Text;
 use super::anthropic_thinking::{Mode, Thinking, settled};
 use super::lossy::Lossy;
 use super::quirks::{Quirks, ToolIdShape};
-use super::turns::{Fields, Output, Said, Step, Turn, arranged, with_fields};
+use super::turns::{Fields, Neighbours, Output, Said, Step, Turn, arranged, with_fields, write_extra_within};
 use super::{Encoded, Untranslatable};
 use crate::Dialect;
 use crate::emit::{Array, Object};
@@ -74,51 +74,19 @@ struct Writer<'a> {
     tape: Tape,
 }
 
-/// Messages under way: neighbours of one role become one.
-struct Messages<'o> {
-    array: Array<'o>,
-    open: Option<(Role, Vec<u8>)>,
-}
+type Messages<'o> = Neighbours<'o, Role>;
 
-impl Messages<'_> {
-    /// The blocks of the message of this role.
-    fn of(&mut self, role: Role) -> &mut Vec<u8> {
-        if self.open.as_ref().is_some_and(|(open, _)| *open != role) {
-            self.end();
-        }
-        let (_, blocks) = self.open.get_or_insert((role, Vec::new()));
-        if !blocks.is_empty() {
-            blocks.push(b',');
-        }
-        blocks
-    }
-
-    fn end(&mut self) {
-        let Some((role, blocks)) = self.open.take() else { return };
-        let mut message = self.array.object();
-        message.string(
-            "role",
-            match role {
-                Role::System => "system",
-                Role::User => "user",
-                Role::Assistant => "assistant",
-            },
-        );
-        let content = message.key("content");
-        content.push(b'[');
-        content.extend_from_slice(&blocks);
-        content.push(b']');
-        message.close();
+fn word(role: Role) -> &'static str {
+    match role {
+        Role::System => "system",
+        Role::User => "user",
+        Role::Assistant => "assistant",
     }
 }
 
 impl<'a> Writer<'a> {
     fn takes(&mut self, field: &str) -> bool {
-        let dropped = self.quirks.refuses(field, self.model);
-        if dropped {
-            self.lossy.note(field);
-        }
-        !dropped
+        self.quirks.takes(field, self.model, &mut self.lossy)
     }
 
     /// The system prompt: what stands first, and what must move there. Leaves the other turns.
@@ -179,7 +147,7 @@ impl<'a> Writer<'a> {
 
     fn messages(&mut self, turns: &[Turn<'a>]) -> Result<Vec<u8>, Untranslatable> {
         let mut out = Vec::with_capacity(1024);
-        let mut messages = Messages { array: Array::open(&mut out), open: None };
+        let mut messages = Messages::new(Array::open(&mut out), "content", word);
         if matches!(turns.first(), Some(Turn::Assistant { .. })) {
             self.lossy.note("messages (a user's turn was put before the first)");
             let mut block = Object::open(messages.of(Role::User));
@@ -199,8 +167,7 @@ impl<'a> Writer<'a> {
                 }
             }
         }
-        messages.end();
-        messages.array.close();
+        messages.close();
         if out == b"[]" {
             return Err(Untranslatable { message: "the conversation holds nothing to answer".to_owned() });
         }
@@ -552,13 +519,9 @@ impl<'a> Writer<'a> {
         metadata.close();
     }
 
-    fn extra_within(&mut self, prefix: &str, out: &mut Object<'_>) {
-        for (name, value) in &self.call.extra {
-            if let Some(inner) = name.strip_prefix(prefix)
-                && self.same
-            {
-                out.json(inner, value);
-            }
+    fn extra_within(&self, prefix: &str, out: &mut Object<'_>) {
+        if self.same {
+            write_extra_within(self.call, prefix, out);
         }
     }
 

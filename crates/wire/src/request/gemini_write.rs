@@ -12,7 +12,7 @@ use commonwatt_core::text::Text;
 use super::gemini_thinking::{foreign_effort, is_before_three};
 use super::lossy::Lossy;
 use super::quirks::Quirks;
-use super::turns::{Fields, Output, Said, Step, Turn, arranged, with_fields};
+use super::turns::{Fields, Neighbours, Output, Said, Step, Turn, arranged, with_fields};
 use super::{Encoded, Untranslatable, gemini_media as media};
 use crate::Dialect;
 use crate::emit::{Array, Object};
@@ -72,51 +72,19 @@ enum Speaker {
     Model,
 }
 
-/// Contents under way: neighbours of one speaker become one.
-struct Contents<'o> {
-    array: Array<'o>,
-    open: Option<(Speaker, Vec<u8>)>,
-}
+type Contents<'o> = Neighbours<'o, Speaker>;
 
-impl Contents<'_> {
-    /// The parts of the content of this speaker.
-    fn of(&mut self, speaker: Speaker) -> &mut Vec<u8> {
-        if self.open.as_ref().is_some_and(|(open, _)| *open != speaker) {
-            self.end();
-        }
-        let (_, parts) = self.open.get_or_insert((speaker, Vec::new()));
-        if !parts.is_empty() {
-            parts.push(b',');
-        }
-        parts
-    }
-
-    fn end(&mut self) {
-        let Some((speaker, parts)) = self.open.take() else { return };
-        let mut content = self.array.object();
-        content.string(
-            "role",
-            match speaker {
-                Speaker::User => "user",
-                Speaker::Model => "model",
-            },
-        );
-        let out = content.key("parts");
-        out.push(b'[');
-        out.extend_from_slice(&parts);
-        out.push(b']');
-        content.close();
+fn word(speaker: Speaker) -> &'static str {
+    match speaker {
+        Speaker::User => "user",
+        Speaker::Model => "model",
     }
 }
 
 impl<'a> Writer<'a> {
     /// Whether the provider takes a field; one that it does not take is named.
     pub(super) fn takes(&mut self, field: &str) -> bool {
-        let dropped = self.quirks.refuses(field, self.model);
-        if dropped {
-            self.lossy.note(field);
-        }
-        !dropped
+        self.quirks.takes(field, self.model, &mut self.lossy)
     }
 
     /// The system prompt: what stands first, and what must move there. Leaves the other turns.
@@ -154,7 +122,7 @@ impl<'a> Writer<'a> {
 
     fn contents(&mut self, turns: &[Turn<'a>]) -> Result<Vec<u8>, Untranslatable> {
         let mut out = Vec::with_capacity(1024);
-        let mut contents = Contents { array: Array::open(&mut out), open: None };
+        let mut contents = Contents::new(Array::open(&mut out), "parts", word);
         if matches!(turns.first(), Some(Turn::Assistant { .. })) {
             self.lossy.note("messages (a user's turn was put before the first)");
             let mut part = Object::open(contents.of(Speaker::User));
@@ -170,8 +138,7 @@ impl<'a> Writer<'a> {
                 }
             }
         }
-        contents.end();
-        contents.array.close();
+        contents.close();
         if out == b"[]" {
             return Err(Untranslatable { message: "the conversation holds nothing to answer".to_owned() });
         }

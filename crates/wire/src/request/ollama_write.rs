@@ -8,7 +8,7 @@ use commonwatt_core::text::Text;
 use super::lossy::Lossy;
 use super::openai_write;
 use super::quirks::{Quirks, ToolIdShape};
-use super::turns::{Fields, Output, Said, Step, Turn, arranged, with_fields};
+use super::turns::{Fields, Output, Said, Step, Turn, arranged, with_fields, write_fields};
 use super::{Encoded, Untranslatable};
 use crate::Dialect;
 use crate::emit::{self, Array, Object};
@@ -63,11 +63,7 @@ struct Writer<'a> {
 impl Writer<'_> {
     /// Whether the provider takes a field; one that it does not take is named.
     fn takes(&mut self, field: &str) -> bool {
-        let dropped = self.quirks.refuses(field, self.model);
-        if dropped {
-            self.lossy.note(field);
-        }
-        !dropped
+        self.quirks.takes(field, self.model, &mut self.lossy)
     }
 
     fn messages(&mut self) -> Vec<u8> {
@@ -219,13 +215,7 @@ impl Writer<'_> {
 
     /// Fields that only the source dialect knows: written back to it, named for another.
     fn fields(&mut self, out: &mut Object<'_>, fields: &Fields<'_>) {
-        for (name, value) in fields {
-            if self.same {
-                out.json(name, value);
-            } else {
-                self.lossy.note(name);
-            }
-        }
+        write_fields(out, fields, self.same, &mut self.lossy);
     }
 
     /// Writes `content`, which is a text, and `images`.

@@ -8,7 +8,7 @@ use commonwatt_core::text::Text;
 use super::Encoded;
 use super::lossy::Lossy;
 use super::quirks::{Quirks, ToolIdShape};
-use super::turns::{Fields, Output, Said, Step, Turn, arranged, with_fields};
+use super::turns::{Fields, Output, Said, Step, Turn, arranged, with_fields, write_extra_within, write_fields};
 use crate::Dialect;
 use crate::emit::{self, Array, Object};
 use crate::tool_ids::Shape;
@@ -65,11 +65,7 @@ impl<'a> Writer<'a> {
 
     /// Whether the provider takes a field; one that it does not take is named.
     fn takes(&mut self, field: &str) -> bool {
-        let dropped = self.quirks.refuses(field, self.model);
-        if dropped {
-            self.lossy.note(field);
-        }
-        !dropped
+        self.quirks.takes(field, self.model, &mut self.lossy)
     }
 
     pub(super) fn messages(&mut self, out: &mut Array<'_>, system_role: &str) {
@@ -226,13 +222,7 @@ impl<'a> Writer<'a> {
 
     /// Fields that only the source dialect knows: written back to it, named for another.
     fn fields(&mut self, out: &mut Object<'_>, fields: &Fields<'_>) {
-        for (name, value) in fields {
-            if self.same {
-                out.json(name, value);
-            } else {
-                self.lossy.note(name);
-            }
-        }
+        write_fields(out, fields, self.same, &mut self.lossy);
     }
 
     fn content(&mut self, out: &mut Vec<u8>, parts: &[Part], glue: &str) {
@@ -521,13 +511,9 @@ impl<'a> Writer<'a> {
         Some(word.as_str().trim_matches('"').to_owned())
     }
 
-    fn extra_within(&mut self, prefix: &str, out: &mut Object<'_>) {
-        for (name, value) in &self.call.extra {
-            if let Some(inner) = name.strip_prefix(prefix)
-                && self.same
-            {
-                out.json(inner, value);
-            }
+    fn extra_within(&self, prefix: &str, out: &mut Object<'_>) {
+        if self.same {
+            write_extra_within(self.call, prefix, out);
         }
     }
 

@@ -3,6 +3,8 @@
 use commonwatt_core::fleet::matches_pattern;
 use serde::Deserialize;
 
+use super::lossy::Lossy;
+
 /// Peculiarities of a provider. Each has a default that is right for most.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -72,6 +74,15 @@ impl Quirks {
             }
             _ => self.drop_fields.iter().any(|dropped| dropped == field),
         }
+    }
+
+    /// Whether this model at this provider takes a field of the top level; one that it does not take is named.
+    pub(super) fn takes(&self, field: &str, model: &str, lossy: &mut Lossy) -> bool {
+        let refused = self.refuses(field, model);
+        if refused {
+            lossy.note(field);
+        }
+        !refused
     }
 
     pub(super) fn default_max_tokens(&self) -> u32 {

@@ -13,7 +13,7 @@ use commonwatt_core::call::{
 use super::lossy::Lossy;
 use super::quirks::{Quirks, ToolIdShape};
 use super::responses_read::INCLUDE_LOGPROBS;
-use super::turns::{Fields, Output, Said, Step, Turn, arranged, with_fields};
+use super::turns::{Fields, Output, Said, Step, Turn, arranged, with_fields, write_extra_within};
 use super::{Encoded, Untranslatable};
 use crate::Dialect;
 use crate::emit::{Array, Object};
@@ -75,11 +75,7 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn takes(&mut self, field: &str) -> bool {
-        let dropped = self.quirks.refuses(field, self.model);
-        if dropped {
-            self.lossy.note(field);
-        }
-        !dropped
+        self.quirks.takes(field, self.model, &mut self.lossy)
     }
 
     fn leans_on_provider(&self) -> bool {
@@ -551,11 +547,9 @@ impl<'a> Writer<'a> {
         include.close();
     }
 
-    fn extra_within(&mut self, prefix: &str, out: &mut Object<'_>) {
-        for (name, value) in self.call.extra.iter().filter(|_| self.same) {
-            if let Some(inner) = name.strip_prefix(prefix) {
-                out.json(inner, value);
-            }
+    fn extra_within(&self, prefix: &str, out: &mut Object<'_>) {
+        if self.same {
+            write_extra_within(self.call, prefix, out);
         }
     }
 

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use commonwatt_core::call::{Call, Item, Part, RawJson, Reasoning, Role, ToolCall};
 
 use super::lossy::Lossy;
+use crate::emit::{Array, Object};
 use crate::tool_ids::{Shape, ToolIds};
 
 /// A turn of the conversation.
@@ -164,4 +165,67 @@ pub(super) fn with_fields(parts: &[Part]) -> Vec<(&Part, Fields<'_>)> {
         }
     }
     paired
+}
+
+/// Writes fields that only the source dialect knows back to it, and names them for another.
+pub(super) fn write_fields(out: &mut Object<'_>, fields: &Fields<'_>, same: bool, lossy: &mut Lossy) {
+    for (name, value) in fields {
+        if same {
+            out.json(name, value);
+        } else {
+            lossy.note(name);
+        }
+    }
+}
+
+/// Writes what of `call.extra` stands inside the object that `prefix` names.
+pub(super) fn write_extra_within(call: &Call, prefix: &str, out: &mut Object<'_>) {
+    for (name, value) in &call.extra {
+        if let Some(inner) = name.strip_prefix(prefix) {
+            out.json(inner, value);
+        }
+    }
+}
+
+/// Messages under way: neighbours of one speaker become one.
+pub(super) struct Neighbours<'o, S> {
+    array: Array<'o>,
+    /// The member that holds what is said.
+    inside: &'static str,
+    word: fn(S) -> &'static str,
+    open: Option<(S, Vec<u8>)>,
+}
+
+impl<'o, S: Copy + PartialEq> Neighbours<'o, S> {
+    pub(super) fn new(array: Array<'o>, inside: &'static str, word: fn(S) -> &'static str) -> Self {
+        Self { array, inside, word, open: None }
+    }
+
+    /// What this speaker says, ready for more.
+    pub(super) fn of(&mut self, speaker: S) -> &mut Vec<u8> {
+        if self.open.as_ref().is_some_and(|(open, _)| *open != speaker) {
+            self.end();
+        }
+        let (_, said) = self.open.get_or_insert((speaker, Vec::new()));
+        if !said.is_empty() {
+            said.push(b',');
+        }
+        said
+    }
+
+    pub(super) fn close(mut self) {
+        self.end();
+        self.array.close();
+    }
+
+    fn end(&mut self) {
+        let Some((speaker, said)) = self.open.take() else { return };
+        let mut message = self.array.object();
+        message.string("role", (self.word)(speaker));
+        let out = message.key(self.inside);
+        out.push(b'[');
+        out.extend_from_slice(&said);
+        out.push(b']');
+        message.close();
+    }
 }
