@@ -24,6 +24,7 @@ pub mod plan;
 pub mod refusal;
 pub mod route;
 pub mod text;
+pub mod turn;
 
 /// A moment on the monotonic clock of the running process, in milliseconds since it started.
 ///
