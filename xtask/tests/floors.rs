@@ -44,6 +44,7 @@ const HOUSE: &[Room] = &[
             "bytes",
             "memchr",
             "serde",
+            "sha2",
             "simdutf8",
             "thiserror",
         ],

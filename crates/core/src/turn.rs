@@ -11,7 +11,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::call::Item;
+use crate::call::{Item, Role};
 
 /// A turn's id: SHA-256 of its canonical form. Written as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -113,4 +113,86 @@ pub struct Turn {
     pub dialect: &'static str,
     /// What was said.
     pub items: Vec<Item>,
+}
+
+/// A conversation as what each party said, in order: everything a model said in one go is one utterance, and so is each
+/// message and each result of a function.
+#[must_use]
+pub fn utterances(items: Vec<Item>) -> Vec<(Party, Vec<Item>)> {
+    let mut said: Vec<(Party, Vec<Item>)> = Vec::new();
+    for item in items {
+        let party = party(&item);
+        match (said.last_mut(), party) {
+            // A field belongs to the item before it.
+            (Some((_, items)), None) => items.push(item),
+            (Some((Party::Model, items)), Some(Party::Model)) => items.push(item),
+            (_, Some(party)) => said.push((party, vec![item])),
+            // A field before any item belongs to nothing.
+            (None, None) => {}
+        }
+    }
+    said
+}
+
+/// Whose item it is; `None` for a field.
+fn party(item: &Item) -> Option<Party> {
+    Some(match item {
+        Item::Message { role: Role::System, .. } => Party::System,
+        Item::Message { role: Role::User, .. } => Party::User,
+        Item::Message { role: Role::Assistant, .. } | Item::Reasoning(_) | Item::ToolCall(_) => Party::Model,
+        Item::ToolOutput { .. } => Party::Tool,
+        // What Responses calls `…_call_output` the client has sent; other items of its own a model has made.
+        Item::Opaque(kind, _) if kind.ends_with("_output") => Party::Tool,
+        Item::Opaque(..) => Party::Model,
+        Item::Field(..) => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::{Part, RawJson, Reasoning, ToolCall};
+
+    #[test]
+    fn an_id_reads_back_as_it_was_written() {
+        let id = TurnId(std::array::from_fn(|at| at as u8));
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for wrong in ["", "00", &"g".repeat(64), &"+1".repeat(32), &"é".repeat(32)] {
+            assert_eq!(wrong.parse::<TurnId>(), Err(NotATurnId), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_a_model_says_in_one_go_is_one_turn_and_each_result_is_its_own() {
+        let message = |role| Item::Message { role, content: vec![Part::Text("x".into())] };
+        let output = || Item::ToolOutput { call_id: "a".into(), content: Vec::new(), is_error: false };
+        let mark = || Item::Field("cache_control".into(), RawJson("{}".into()));
+        let said = utterances(vec![
+            mark(),
+            message(Role::System),
+            message(Role::User),
+            mark(),
+            message(Role::User),
+            Item::Reasoning(Reasoning::default()),
+            message(Role::Assistant),
+            Item::ToolCall(ToolCall::default()),
+            output(),
+            output(),
+            Item::Opaque("web_search_call".into(), RawJson("{}".into())),
+            message(Role::Assistant),
+        ]);
+        let told: Vec<(Party, usize)> = said.iter().map(|(party, items)| (*party, items.len())).collect();
+        assert_eq!(
+            told,
+            [
+                (Party::System, 1),
+                (Party::User, 2),
+                (Party::User, 1),
+                (Party::Model, 3),
+                (Party::Tool, 1),
+                (Party::Tool, 1),
+                (Party::Model, 2)
+            ]
+        );
+    }
 }

@@ -146,6 +146,8 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
             b'\n' => out.extend_from_slice(b"\\n"),
             b'\r' => out.extend_from_slice(b"\\r"),
             b'\t' => out.extend_from_slice(b"\\t"),
+            0x08 => out.extend_from_slice(b"\\b"),
+            0x0c => out.extend_from_slice(b"\\f"),
             control => {
                 let digit = |half: u8| HEX.get(usize::from(half)).copied().unwrap_or(b'0');
                 out.extend_from_slice(b"\\u00");

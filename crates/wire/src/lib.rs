@@ -29,6 +29,7 @@ mod fault;
 mod models;
 mod refusal;
 pub mod rerank;
+pub mod turns;
 
 pub use answer::{AnswerReader, AnswerWriter, Head, lost_in, read_whole, write_whole};
 pub use embed::{EmbedCall, EmbedDialect, Embedded, encode_embed, open_embed, read_embed, write_embed};
