@@ -100,18 +100,15 @@ fn the_form_is_jcs() {
 }
 
 fn sorted(value: &serde_json::Value) -> String {
-    match value {
-        serde_json::Value::Object(members) => {
-            let mut names: Vec<_> = members.keys().collect();
-            names.sort();
-            let members =
-                names.into_iter().map(|name| format!("{}:{}", serde_json::json!(name), sorted(&members[name])));
-            format!("{{{}}}", members.collect::<Vec<_>>().join(","))
-        }
-        serde_json::Value::Array(items) => {
-            format!("[{}]", items.iter().map(sorted).collect::<Vec<_>>().join(","))
-        }
-        other => other.to_string(),
+    if let Some(members) = value.as_object() {
+        let mut names: Vec<_> = members.keys().collect();
+        names.sort();
+        let members = names.into_iter().map(|name| format!("{}:{}", serde_json::json!(name), sorted(&members[name])));
+        return format!("{{{}}}", members.collect::<Vec<_>>().join(","));
+    }
+    match value.as_array() {
+        Some(items) => format!("[{}]", items.iter().map(sorted).collect::<Vec<_>>().join(",")),
+        None => value.to_string(),
     }
 }
 
