@@ -1,6 +1,7 @@
 //! What comes back: an answer as a stream of deltas, and the whole that they add up to.
 
-use crate::call::{RawJson, Reasoning};
+use crate::call::{Item, Part, RawJson, Reasoning, Role};
+use crate::{call, text::Text};
 
 /// One step of an answer, in the order in which the model produced it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,6 +241,22 @@ impl Answer {
             Block::Reasoning(_) | Block::Refusal(_) | Block::ToolCall(_) | Block::Opaque(..) => None,
         });
         texts.collect()
+    }
+
+    /// What it said, as items of a conversation.
+    #[must_use]
+    pub fn into_items(self) -> Vec<Item> {
+        let said = |part: Part| Item::Message { role: Role::Assistant, content: vec![part] };
+        let item = |block| match block {
+            Block::Text(text) => said(Part::Text(text.into())),
+            Block::Refusal(text) => said(Part::Refusal(text.into())),
+            Block::Reasoning(reasoning) => Item::Reasoning(reasoning),
+            Block::ToolCall(ToolCall { id, name, arguments, signature }) => {
+                Item::ToolCall(call::ToolCall { id, name, arguments: Text::from(arguments), signature })
+            }
+            Block::Opaque(kind, raw) => Item::Opaque(kind, raw),
+        };
+        self.blocks.into_iter().map(item).collect()
     }
 
     /// The tool calls, in order.

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
-use commonwatt_core::call::Requirements;
+use commonwatt_core::call::{RawJson, Requirements};
 use commonwatt_core::text::unescaped;
 
 use crate::Dialect;
@@ -32,6 +32,8 @@ pub struct Envelope {
     pub(crate) model_range: Option<Range<usize>>,
     /// Where the members of the top level stand, in order.
     pub(crate) members: Vec<Stretch>,
+    /// Where the messages of the conversation stand in the body, in order; none where it is a text alone.
+    pub messages: Vec<Range<usize>>,
     /// The first message of the conversation, as it stands in the body: what tells one session from another.
     pub opening: Option<Bytes>,
 }
@@ -48,8 +50,23 @@ impl Envelope {
             unsigned_thinking: false,
             model_range: None,
             members: Vec::new(),
+            messages: Vec::new(),
             opening: None,
         }
+    }
+
+    /// The value of a member of the body's top level, as it stands there.
+    #[must_use]
+    pub fn member(&self, body: &Bytes, name: &str) -> Option<RawJson> {
+        let named = |member: &&Stretch| {
+            let inside = member.name.start + 1..member.name.end - 1;
+            body.get(inside) == Some(name.as_bytes())
+        };
+        let member = self.members.iter().find(named)?;
+        let value = body.get(member.name.end..member.end)?;
+        let colon = value.iter().position(|byte| *byte == b':')? + 1;
+        let value = value.get(colon..)?.trim_ascii();
+        Some(RawJson(body.slice_ref(value)))
     }
 }
 
@@ -82,9 +99,9 @@ pub fn open(dialect: Dialect, in_path: Option<&InPath>, body: &Bytes) -> Result<
     }
     let mut looker = Looker::new(dialect, body);
     scan::<true>(body, &mut looker).map_err(|error| BadInput::syntax(error, body))?;
-    let opening = looker.opening.clone();
     let envelope = looker.finish(in_path)?;
-    Ok(Envelope { opening: opening.map(|range| body.slice(range)), ..envelope })
+    let opening = envelope.messages.first().map(|range| body.slice(range.clone()));
+    Ok(Envelope { opening, ..envelope })
 }
 
 /// A member of the request's top level.
@@ -146,7 +163,7 @@ impl Member {
 }
 
 /// The member that holds the conversation, or the prompt.
-fn conversation(dialect: Dialect) -> &'static str {
+pub(crate) fn conversation(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::OpenAiChat | Dialect::AnthropicMessages | Dialect::OllamaChat => "messages",
         Dialect::OpenAiResponses => "input",
@@ -190,7 +207,8 @@ struct Looker<'a> {
     nested: Nested,
     model: Option<(Range<usize>, bool)>,
     members: Vec<Stretch>,
-    opening: Option<Range<usize>>,
+    messages: Vec<Range<usize>>,
+    message_start: usize,
     has_messages: bool,
     has_stream: bool,
     stream: bool,
@@ -213,7 +231,8 @@ impl<'a> Looker<'a> {
             nested: Nested::Other,
             model: None,
             members: Vec::with_capacity(8),
-            opening: None,
+            messages: Vec::new(),
+            message_start: 0,
             has_messages: false,
             has_stream: false,
             // Ollama streams unless it is told not to.
@@ -266,6 +285,7 @@ impl<'a> Looker<'a> {
             unsigned_thinking: self.unsigned_thinking,
             model_range,
             members: self.members,
+            messages: self.messages,
             opening: None,
         })
     }
@@ -437,6 +457,7 @@ impl Sink for Looker<'_> {
         match self.depth {
             0 if container == Container::Array => self.refuse("the body must be a JSON object"),
             1 => self.member_start = at,
+            2 => self.message_start = at,
             _ => {}
         }
         self.around = (self.around << 1) | u128::from(container == Container::Object);
@@ -448,8 +469,8 @@ impl Sink for Looker<'_> {
         let container = if self.around & 1 == 1 { Container::Object } else { Container::Array };
         self.around >>= 1;
         self.depth -= 1;
-        if self.depth == 2 && self.member == Member::Messages && self.opening.is_none() {
-            self.opening = Some(self.member_start..end);
+        if self.depth == 2 && self.member == Member::Messages {
+            self.messages.push(self.message_start..end);
         }
         if self.depth == 1 {
             self.member_ends(end);

@@ -14,10 +14,13 @@ mod read;
 mod write;
 
 use bytes::Bytes;
+use commonwatt_core::call::{Item, Part, ToolCall};
 use commonwatt_core::turn::{Turn, TurnId};
 use sha2::{Digest, Sha256};
 
 pub use read::{BadTurn, read_turn};
+
+use crate::Dialect;
 
 /// A turn as it is stored, exported and hashed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +71,49 @@ pub fn root(salt: &[u8; 32]) -> TurnId {
 #[must_use]
 pub fn id_of(canonical: &[u8]) -> TurnId {
     TurnId(sha256(canonical))
+}
+
+/// The items of a turn as far as they mean something in `dialect`: what only another understands is left out and named
+/// in `lossy`.
+#[must_use]
+pub fn localised(turn: Turn, dialect: Dialect, lossy: &mut Vec<String>) -> Vec<Item> {
+    if turn.dialect.is_empty() || turn.dialect == dialect.word() {
+        return turn.items;
+    }
+    let mut lose = |name: String| {
+        if !lossy.contains(&name) {
+            lossy.push(name);
+        }
+    };
+    let mut items = Vec::with_capacity(turn.items.len());
+    for item in turn.items {
+        match item {
+            Item::Opaque(kind, _) => lose(format!("item `{kind}`")),
+            Item::Field(name, _) => lose(name),
+            Item::Reasoning(reasoning) if reasoning.is_sealed() => lose("sealed reasoning".to_owned()),
+            Item::ToolCall(call) => items.push(Item::ToolCall(ToolCall { signature: None, ..call })),
+            Item::Message { role, content } => {
+                items.push(Item::Message { role, content: shared_parts(content, &mut lose) });
+            }
+            Item::ToolOutput { call_id, content, is_error } => {
+                items.push(Item::ToolOutput { call_id, content: shared_parts(content, &mut lose), is_error });
+            }
+            Item::Reasoning(_) => items.push(item),
+        }
+    }
+    items
+}
+
+fn shared_parts(parts: Vec<Part>, lose: &mut impl FnMut(String)) -> Vec<Part> {
+    let mut shared = Vec::with_capacity(parts.len());
+    for part in parts {
+        match part {
+            Part::Opaque(kind, _) => lose(format!("content block `{kind}`")),
+            Part::Field(name, _) => lose(name),
+            Part::Text(_) | Part::Image(_) | Part::Refusal(_) => shared.push(part),
+        }
+    }
+    shared
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
