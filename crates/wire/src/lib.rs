@@ -19,6 +19,7 @@ mod tool_ids;
 
 mod adapt;
 mod envelope;
+mod hints;
 mod history;
 pub mod journal;
 mod request;
@@ -37,6 +38,7 @@ pub use answer::{AnswerReader, AnswerWriter, Head, lost_in, read_whole, write_wh
 pub use embed::{EmbedCall, EmbedDialect, Embedded, encode_embed, open_embed, read_embed, write_embed};
 pub use envelope::{Envelope, InPath, open};
 pub use fault::{is_about_a_seal, read_fault};
+pub use hints::Hints;
 pub use history::{Continued, continued, decode_message, normal_json, reads_alone};
 pub use models::{
     ModelLine, read_shown_model, read_token_count, write_model, write_models, write_shown_model, write_token_count,
