@@ -27,7 +27,7 @@ pub enum Breaker {
         until: Moment,
         /// Because of this.
         kind: FaultKind,
-        /// The how-manieth fault in a row this was, from one.
+        /// The how-manieth time in a row it tripped, from one.
         streak: u32,
     },
     /// One call is finding out; the others skip it.
@@ -36,7 +36,7 @@ pub enum Breaker {
         since: Moment,
         /// What it had been tripped for.
         kind: FaultKind,
-        /// Faults in a row so far.
+        /// How often in a row it tripped so far.
         streak: u32,
     },
 }
@@ -103,12 +103,13 @@ impl Breaker {
     /// which case the bench time does not grow: there is nobody to skip to.
     pub fn on_fault(&mut self, now: Moment, kind: FaultKind, retry_after_ms: Option<u64>, alone: bool) {
         let Some(base_ms) = bench_base_ms(kind) else { return };
-        let (streak_before, until_before) = match *self {
-            Self::Passing => (0, now),
+        let (streak, until_before) = match *self {
+            Self::Passing => (1, now),
+            // Sent before it tripped, or for want of anybody else: one blip under many calls is still one.
             Self::Tripped { streak, until, .. } => (streak, until),
-            Self::Probing { streak, .. } => (streak, now),
+            Self::Probing { streak, .. } => (streak.saturating_add(1), now),
         };
-        let streak = if alone { 1 } else { streak_before.saturating_add(1) };
+        let streak = if alone { 1 } else { streak };
         let doublings = streak.saturating_sub(1).min(10);
         let bench_ms = base_ms.saturating_mul(1 << doublings).max(retry_after_ms.unwrap_or(0)).min(BENCH_MAX_MS);
         let until = now.after_ms(bench_ms).max(until_before.min(now.after_ms(BENCH_MAX_MS)));
@@ -224,10 +225,19 @@ mod tests {
 
     #[test]
     fn the_only_candidate_never_escalates() {
-        let mut breaker = Breaker::default();
+        let (mut breaker, mut now) = (Breaker::default(), T0);
         for _ in 0..50 {
-            breaker.on_fault(T0, FaultKind::ServerError, None, true);
+            breaker.on_dispatch(now);
+            breaker.on_fault(now, FaultKind::ServerError, None, true);
+            assert_eq!(breaker.gate(now), Gate::Skip { kind: FaultKind::ServerError, wait_ms: 1_000 });
+            now = now.after_ms(1_000);
         }
+    }
+
+    #[test]
+    fn many_calls_that_fail_in_one_blip_bench_no_longer_than_one() {
+        let mut breaker = Breaker::default();
+        (0..50).for_each(|_| breaker.on_fault(T0, FaultKind::ServerError, None, false));
         assert_eq!(breaker.gate(T0), Gate::Skip { kind: FaultKind::ServerError, wait_ms: 1_000 });
     }
 

@@ -1,6 +1,6 @@
 //! What a caller is told when there is no answer: one sentence, whose fault it is, and whether to try again.
 
-use crate::fault::{Fault, FaultKind};
+use crate::fault::{Blame, Fault, FaultKind};
 use crate::plan::{Plan, Reason};
 
 /// Why there is no answer. `wire` turns it into a status code, in one function.
@@ -110,12 +110,16 @@ impl Refusal {
     #[must_use]
     pub fn exhausted(faults: &[(String, Fault)]) -> Self {
         let told = faults.iter().map(|(id, fault)| format!("{id}: {fault}")).collect::<Vec<_>>().join("; ");
-        let kinds = || faults.iter().map(|(_, fault)| fault.kind);
-        let all = |test: fn(FaultKind) -> bool| !faults.is_empty() && kinds().all(test);
+        // A caller is told to change its request only if nobody failed for another reason: whoever did may be back, and
+        // a conversation that was cut down to the smallest window is not made whole again.
+        let others = || faults.iter().map(|(_, fault)| fault.kind).filter(|kind| kind.blame() != Blame::Caller);
+        let all = |test: fn(FaultKind) -> bool| others().next().is_some() && others().all(test);
+        let nobody_else = others().next().is_none();
         let last = faults.last().map(|(_, fault)| fault);
         let kind = match last.map(|fault| fault.kind) {
-            Some(FaultKind::BadRequest | FaultKind::Untranslatable) => RefusalKind::BadRequest,
-            Some(FaultKind::ContextOverflow) => RefusalKind::ContextOverflow,
+            Some(FaultKind::BadRequest) => RefusalKind::BadRequest,
+            Some(FaultKind::Untranslatable) if nobody_else => RefusalKind::BadRequest,
+            Some(FaultKind::ContextOverflow) if nobody_else => RefusalKind::ContextOverflow,
             Some(_) if all(is_later) => RefusalKind::RateLimited,
             Some(_) if all(is_slow) => RefusalKind::UpstreamTimeout,
             Some(_) | None => RefusalKind::UpstreamFailed,
@@ -168,6 +172,18 @@ mod tests {
     fn a_callers_own_mistake_is_told_in_the_providers_words() {
         let refusal = Refusal::exhausted(&faults(&[(FaultKind::BadRequest, None)]));
         assert_eq!((refusal.kind, refusal.message.as_str()), (RefusalKind::BadRequest, "said no"));
+    }
+
+    #[test]
+    fn nobody_cuts_a_conversation_down_because_the_larger_window_was_away_for_a_moment() {
+        for caller in [FaultKind::ContextOverflow, FaultKind::Untranslatable] {
+            let away = Refusal::exhausted(&faults(&[(FaultKind::ServerError, None), (caller, None)]));
+            assert_eq!(away.kind, RefusalKind::UpstreamFailed);
+            let later = Refusal::exhausted(&faults(&[(FaultKind::RateLimited, Some(9_000)), (caller, None)]));
+            assert_eq!((later.kind, later.retry_after_ms), (RefusalKind::RateLimited, Some(9_000)));
+        }
+        let long = Refusal::exhausted(&faults(&[(FaultKind::Untranslatable, None), (FaultKind::ContextOverflow, None)]));
+        assert_eq!((long.kind, long.message.as_str()), (RefusalKind::ContextOverflow, "said no"));
     }
 
     #[test]

@@ -20,6 +20,8 @@ mod blame;
 mod doors;
 #[path = "stories/faults.rs"]
 mod faults;
+#[path = "stories/history.rs"]
+mod history;
 #[path = "stories/leaving.rs"]
 mod leaving;
 #[path = "stories/sealed.rs"]

@@ -113,8 +113,12 @@ pub fn decode(dialect: Dialect, body: &Bytes) -> Result<Call, BadInput> {
 /// Writes a call in a dialect, for `model`, the way the provider wants it.
 ///
 /// # Errors
-/// [`Untranslatable`] when the dialect has no words for what the call asks.
+/// [`Untranslatable`] when the dialect has no words for what the call asks, or when part of the conversation lies with
+/// the provider of another dialect.
 pub fn encode(dialect: Dialect, call: &Call, model: &str, quirks: &Quirks) -> Result<Encoded, Untranslatable> {
+    if call.dialect != dialect.word() {
+        is_all_here(call)?;
+    }
     match dialect {
         Dialect::OpenAiChat => Ok(openai_write::encode(call, model, quirks)),
         Dialect::AnthropicMessages => anthropic_write::encode(call, model, quirks),
@@ -125,6 +129,34 @@ pub fn encode(dialect: Dialect, call: &Call, model: &str, quirks: &Quirks) -> Re
             Err(Untranslatable { message: "a conversation cannot be said in a dialect of bare prompts".to_owned() })
         }
     }
+}
+
+/// Fields that stand for a part of the conversation which the provider keeps, by the dialect that has them.
+const KEPT: [(Dialect, &str); 5] = [
+    (Dialect::OpenAiResponses, "previous_response_id"),
+    (Dialect::OpenAiResponses, "conversation"),
+    (Dialect::OpenAiResponses, "prompt"),
+    (Dialect::Gemini, "cachedContent"),
+    (Dialect::OllamaGenerate, "context"),
+];
+/// An item of Responses that stands for one which the provider keeps.
+const REFERENCE: &str = "item_reference";
+
+/// What in a call stands for a part of the conversation that its provider keeps: nobody else has it.
+fn kept_by_provider(call: &Call) -> Option<&str> {
+    let fields = call.extra.iter().map(|(name, _)| name.as_str());
+    let mut kept = fields.filter(|name| KEPT.iter().any(|(from, field)| from.word() == call.dialect && field == name));
+    let refers = |item: &Item| matches!(item, Item::Opaque(kind, _) if kind == REFERENCE);
+    kept.next().or_else(|| call.items.iter().any(refers).then_some(REFERENCE))
+}
+
+/// Refuses a call whose conversation is not all in it, since an answer to the rest would be an answer to something else.
+fn is_all_here(call: &Call) -> Result<(), Untranslatable> {
+    let refuse = |field| {
+        let way_out = "send all of the conversation in the request, and any provider can answer";
+        Untranslatable::new(format!("`{field}` leads to what only its own provider keeps: {way_out}"))
+    };
+    kept_by_provider(call).map_or(Ok(()), |field| Err(refuse(field)))
 }
 
 /// Removes thinking that a provider has sealed, since only the account and model that made it take it back. True when

@@ -71,7 +71,10 @@ fn told(lossy: &[String]) -> String {
 }
 
 fn to_engine(call: &Call) -> String {
-    let chat = engine_messages(call).expect("translatable");
+    let chat = match engine_messages(call) {
+        Ok(chat) => chat,
+        Err(error) => return format!("untranslatable: {error}\n"),
+    };
     let tools = chat.tools_json.map_or("none".to_owned(), |tools| pretty(tools.as_bytes()));
     format!("lost: {}\n\n{}\n\ntools: {tools}\n", told(&chat.lossy), pretty(chat.messages_json.as_bytes()))
 }

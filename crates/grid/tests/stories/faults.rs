@@ -1,11 +1,13 @@
 //! Everything that can go wrong before content is mended by the next tier; what goes wrong after it is told.
 
+use commonwatt_sim::CallSettings;
 use commonwatt_wire::Dialect;
+use serde_json::json;
 
 use crate::heard::End;
 use crate::world::{Ask, Scene, Supplier, pairs, simulated, speech};
 
-const ENDINGS: [&str; 8] = ["reset", "close", "eof", "stall", "error", "malformed", "garbage", "done"];
+const ENDINGS: [&str; 9] = ["reset", "close", "eof", "stall", "error", "failed", "malformed", "garbage", "done"];
 
 /// Calls in every pair of dialects, streamed and not, while the frontier fails in these words each time.
 async fn is_mended(words: &str, shapes: &[bool]) {
@@ -51,6 +53,21 @@ async fn a_cut_before_content_goes_to_the_next_tier() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_quota_that_is_told_after_the_preamble_goes_to_the_next_tier_and_benches() {
+    for how in ["error", "failed"] {
+        is_mended(&format!("{how} after=preamble status=429"), &[true, false]).await;
+        for supplier in [Dialect::OpenAiChat, Dialect::AnthropicMessages, Dialect::OpenAiResponses, Dialect::Gemini] {
+            let words = format!("{how} after=preamble status=429");
+            let alpha = Supplier::frontier("alpha").speaking(supplier).always(&words);
+            let scene = Scene::new([alpha, Supplier::free("beta")]);
+            let told = scene.call(&Ask::new(supplier, true)).await.unwrap();
+            assert_eq!(told.served.failed, ["alpha/alpha-1=rate_limited"], "{supplier}");
+            scene.call(&Ask::new(supplier, true)).await.unwrap().is_complete("beta", 1);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_whole_answer_that_is_cut_anywhere_goes_to_the_next_tier() {
     for how in ENDINGS {
         for place in ["5", "100wire", "content"] {
@@ -84,6 +101,44 @@ async fn a_stream_that_breaks_after_content_ends_in_an_error_and_without_a_false
                 assert_eq!(scene.grid.calls_under_way(), 0, "{story}");
                 // It is benched: the next call goes elsewhere.
                 scene.call(&Ask::new(caller, true)).await.unwrap().is_complete("beta", 1);
+            }
+        }
+    }
+}
+
+/// What a client takes for the sign that all calls of an answer are there.
+const ALL_CALLS_ARE_THERE: [&str; 6] = [
+    "\"finish_reason\":\"",
+    "\"stop_reason\":\"",
+    "\"finishReason\":\"",
+    "response.function_call_arguments.done",
+    "response.completed",
+    "\"done\":true",
+];
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_inside_a_tool_call_never_looks_like_a_call_and_is_not_made_again() {
+    for (caller, supplier) in pairs() {
+        for how in ENDINGS {
+            let story = format!("{how}: {caller} to {supplier}");
+            let arguments = json!({ "path": "a.txt", "text": "word ".repeat(80) });
+            let write = CallSettings { name: "write".to_owned(), arguments };
+            let alpha = Supplier::frontier("alpha").speaking(supplier).with(|settings| {
+                settings.answer.text = Some(String::new());
+                settings.answer.calls = vec![write];
+            });
+            let alpha = alpha.always(&format!("{how} after=100bytes part=tool_call"));
+            let scene = Scene::new([alpha, Supplier::free("beta")]);
+            let told = scene.call(&Ask::new(caller, true)).await.unwrap_or_else(|r| panic!("{story}: {r:?}"));
+            let raw = String::from_utf8_lossy(&told.raw);
+            if told.by() == "alpha" {
+                assert!(matches!(told.end, End::Error(_)), "{story}: {raw}");
+                assert!(ALL_CALLS_ARE_THERE.iter().all(|sign| !raw.contains(sign)), "{story}: {raw}");
+                assert_eq!(scene.asked("beta"), 0, "{story}");
+            } else {
+                // A supplier that sends calls in one piece had sent nothing of it.
+                told.is_complete("beta", 2);
+                assert!(!raw.contains("write"), "{story}: {raw}");
             }
         }
     }

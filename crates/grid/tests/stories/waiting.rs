@@ -86,6 +86,23 @@ async fn a_failed_probe_benches_longer_and_a_good_one_opens_the_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_blip_under_fifty_calls_benches_no_longer_than_under_one() {
+    for calls in [1, 50] {
+        let blip = "stall=100 after=headers; eof after=preamble\n".repeat(calls);
+        let scene = Scene::new([Supplier::frontier("alpha").script(&blip), Supplier::free("beta")]);
+        let running: Vec<_> = (0..calls).map(|_| scene.spawn(&Ask::streamed())).collect();
+        for call in running {
+            call.await.unwrap().unwrap().is_complete("beta", 2);
+        }
+        assert_eq!(scene.asked("alpha"), calls as u64);
+        pass_ms(999).await;
+        scene.call(&Ask::streamed()).await.unwrap().is_complete("beta", 1);
+        pass_ms(1).await;
+        scene.call(&Ask::streamed()).await.unwrap().is_complete("alpha", 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_probe_whose_caller_left_does_not_bench_for_ever() {
     let scene = Scene::new([Supplier::frontier("alpha").script(&[HANG, HANG].join("\n")), Supplier::free("beta")]);
     let ask = Ask::streamed();

@@ -225,6 +225,21 @@ fn think_tags_inside_text_are_left_as_text() {
 }
 
 #[test]
+fn thinking_in_an_answer_is_never_part_of_its_text() {
+    let deltas = [Delta::Reasoning("INNER".into()), Delta::Text("hello".into()), Delta::Finished(Finish::Stop)];
+    for dialect in Dialect::ALL {
+        let (answer, outcome, _) = read(dialect, &write(dialect, &deltas));
+        assert_eq!((answer.text().as_str(), outcome), ("hello", Ok(())), "{dialect}");
+        let mut whole = Answer::default();
+        deltas.iter().for_each(|delta| whole.push(delta.clone()));
+        let mut told = Answer::default();
+        let body = write_whole(dialect, &whole, &head(true));
+        read_whole(dialect, &body).expect("an answer").into_iter().for_each(|delta| told.push(delta));
+        assert_eq!(told.text(), "hello", "{dialect}");
+    }
+}
+
+#[test]
 fn thinking_is_read_in_all_its_spellings() {
     for delta in [
         r#"{"reasoning_content":"hm"}"#,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use commonwatt_core::call::{Call, Item, Part};
 
 use super::openai_write::Writer;
-use super::{Quirks, Untranslatable};
+use super::{Quirks, Untranslatable, is_all_here};
 use crate::emit::{self, Array};
 
 /// What the engine's chat template is given.
@@ -25,8 +25,9 @@ const UNSEEN: &str = "[an image, which this model cannot see]";
 /// Writes the conversation and the tools of a call for the local engine.
 ///
 /// # Errors
-/// [`Untranslatable`] when there is nothing to answer.
+/// [`Untranslatable`] when there is nothing to answer, or when part of the conversation lies with a provider.
 pub fn engine_messages(call: &Call) -> Result<EngineChat, Untranslatable> {
+    is_all_here(call)?;
     if call.items.is_empty() && call.system.is_empty() {
         return Err(Untranslatable { message: "the conversation is empty".to_owned() });
     }

@@ -7,14 +7,14 @@
 use std::borrow::Cow;
 
 use commonwatt_core::call::{
-    Call, Format, Image, Item, Part, RawJson, Reasoning, ReasoningWish, Role, Tool, ToolCall, ToolChoice,
+    Call, Format, Image, Item, Part, Reasoning, ReasoningWish, Role, Tool, ToolCall, ToolChoice,
 };
 
 use super::lossy::Lossy;
 use super::quirks::{Quirks, ToolIdShape};
 use super::responses_read::INCLUDE_LOGPROBS;
 use super::turns::{Fields, Output, Said, Step, Turn, arranged, with_fields, write_extra_within};
-use super::{Encoded, Untranslatable};
+use super::{Encoded, Untranslatable, kept_by_provider};
 use crate::Dialect;
 use crate::emit::{Array, Object};
 use crate::tool_ids::Shape;
@@ -59,8 +59,6 @@ pub(super) fn encode(call: &Call, model: &str, quirks: &Quirks) -> Result<Encode
 
 /// Fields that are written inside their parent rather than at the top level.
 const WITHIN: [&str; 3] = ["stream_options.", "text.", "reasoning."];
-/// Fields of the source dialect that continue what the provider keeps.
-const LEANING: [&str; 3] = ["previous_response_id", "conversation", "prompt"];
 /// The smallest bound the API takes.
 const MAX_OUTPUT_TOKENS_MIN: u32 = 16;
 
@@ -80,8 +78,7 @@ impl<'a> Writer<'a> {
 
     fn leans_on_provider(&self) -> bool {
         let opaque = |item: &Item| matches!(item, Item::Opaque(..));
-        let leans = |(name, _): &(String, RawJson)| LEANING.contains(&name.as_str());
-        self.same && (self.call.items.iter().any(opaque) || self.call.extra.iter().any(leans))
+        self.same && (self.call.items.iter().any(opaque) || kept_by_provider(self.call).is_some())
     }
 
     /// The system prompt, which is one text here.

@@ -137,6 +137,147 @@ fn cache_marks_of_blocks_survive_a_flattened_text() {
     assert_eq!((&other["messages"], lossy), (&body["messages"], vec![]));
 }
 
+/// An agent's conversation of so many rounds, each with a call under an id that most targets refuse.
+fn agent(rounds: usize) -> Value {
+    let mut messages = vec![json!({"role": "system", "content": "You are a careful agent."})];
+    for round in 0..rounds {
+        let id = format!("functions.read:{round}");
+        let called = json!({"id": id, "type": "function", "function": {"name": "read", "arguments": "{\"line\":1}"}});
+        messages.push(json!({"role": "user", "content": format!("Question {round}?")}));
+        messages.push(json!({"role": "assistant", "content": null, "tool_calls": [called]}));
+        messages.push(json!({"role": "tool", "tool_call_id": id, "content": format!("Line {round}.")}));
+        messages.push(json!({"role": "assistant", "content": format!("Answer {round}.")}));
+    }
+    messages.push(json!({"role": "user", "content": "And now?"}));
+    let parameters = json!({"type": "object", "properties": {"line": {"type": "integer"}}});
+    let tool = json!({"type": "function", "function": {"name": "read", "parameters": parameters}});
+    json!({"model": "m", "messages": messages, "tools": [tool]})
+}
+
+/// The member of a request that holds the conversation.
+fn conversation(body: &Value) -> (&'static str, &Vec<Value>) {
+    let names = ["messages", "input", "contents"];
+    let found = names.into_iter().find_map(|name| Some((name, body.get(name)?.as_array()?)));
+    found.expect("a conversation")
+}
+
+#[test]
+fn a_longer_conversation_begins_as_the_shorter_did_so_that_prompt_caches_hold() {
+    for dialect in Dialect::OUT {
+        for model in ["m", "gemini-3-pro"] {
+            let (short, _) = written(dialect, &read(OpenAi, &agent(3)), model, &Quirks::default());
+            let (long, _) = written(dialect, &read(OpenAi, &agent(5)), model, &Quirks::default());
+            let ((name, begins), (_, goes_on)) = (conversation(&short), conversation(&long));
+            let (_, before) = begins.split_last().expect("messages");
+            assert!(before.len() > 8 && goes_on.starts_with(before), "{dialect}, {model}: {short}\n{long}");
+            let apart = |body: &Value| {
+                let mut body = body.clone();
+                body[name].take();
+                body
+            };
+            assert_eq!(apart(&short), apart(&long), "{dialect}");
+        }
+    }
+}
+
+#[test]
+fn the_same_request_is_written_in_the_same_bytes_with_the_stable_part_first() {
+    for dialect in Dialect::OUT {
+        let call = read(OpenAi, &agent(3));
+        let write = || encode(dialect, &call, "m", &Quirks::default()).expect("translatable").body;
+        assert_eq!(write(), write());
+        let text = String::from_utf8(write().to_vec()).expect("text");
+        let at = |words: &str| text.find(words).unwrap_or_else(|| panic!("{dialect}: no {words} in {text}"));
+        assert!(at("careful agent") < at("Question 0"), "{text}");
+        if dialect == Anthropic {
+            assert!(at("input_schema") < at("careful agent"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn no_cache_mark_is_set_that_the_caller_did_not_set() {
+    for dialect in Dialect::OUT {
+        let (body, _) = written(dialect, &read(OpenAi, &agent(3)), "m", &Quirks::default());
+        assert!(!body.to_string().contains("cache"), "{body}");
+    }
+}
+
+/// Places where a text stands as something that was said, not thought.
+fn said_aloud(value: &Value, words: &str) -> Vec<String> {
+    let thought = |key: &str, within: &serde_json::Map<String, Value>| {
+        matches!(key, "thinking" | "reasoning" | "reasoning_content")
+            || within.get("thought") == Some(&json!(true))
+            || matches!(within.get("type").and_then(Value::as_str), Some("summary_text" | "reasoning_text"))
+    };
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .filter(|(key, _)| !thought(key, members))
+            .flat_map(|(_, value)| said_aloud(value, words))
+            .collect(),
+        Value::Array(items) => items.iter().flat_map(|item| said_aloud(item, words)).collect(),
+        Value::String(text) if text.contains(words) => vec![text.clone()],
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    }
+}
+
+#[test]
+fn thinking_of_earlier_turns_is_never_said_aloud() {
+    for signature in [None, Some("c2ln".to_owned())] {
+        let thought = Item::Reasoning(Reasoning { text: "INNER".to_owned(), signature, ..Reasoning::default() });
+        let answer = Item::Message { role: Role::Assistant, content: vec![Part::Text("yes".into())] };
+        for from in Dialect::ALL {
+            let items = vec![user("x"), thought.clone(), answer.clone(), user("y")];
+            let history = Call { dialect: from.word(), ..call(items) };
+            for (dialect, reasoning_history) in Dialect::OUT.into_iter().flat_map(|to| [(to, false), (to, true)]) {
+                let quirks = Quirks { reasoning_history, ..Quirks::default() };
+                let (body, _) = written(dialect, &history, "m", &quirks);
+                assert_eq!(said_aloud(&body, "INNER"), Vec::<String>::new(), "{from} to {dialect}: {body}");
+            }
+            let chat = engine_messages(&history).expect("translatable");
+            let messages: Value = serde_json::from_str(&chat.messages_json).expect("valid JSON");
+            assert_eq!(said_aloud(&messages, "INNER"), Vec::<String>::new());
+        }
+    }
+    let aloud = json!({"messages": [{"role": "assistant", "content": "INNER", "reasoning_content": "INNER"}]});
+    assert_eq!(said_aloud(&aloud, "INNER"), ["INNER"]);
+}
+
+#[test]
+fn what_only_its_provider_keeps_of_a_conversation_is_not_answered_by_another() {
+    let responses = |more: Value| {
+        let mut body = json!({"model": "m", "input": [{"role": "user", "content": "go on"}]});
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("fields").clone());
+        (Dialect::OpenAiResponses, body)
+    };
+    let cases = [
+        (responses(json!({"previous_response_id": "resp_1"})), "previous_response_id"),
+        (responses(json!({"conversation": "conv_1"})), "conversation"),
+        (responses(json!({"prompt": {"id": "pmpt_1"}})), "prompt"),
+        (responses(json!({"input": [{"type": "item_reference", "id": "msg_1"}]})), "item_reference"),
+        (
+            (Dialect::Gemini, json!({"cached_content": "c/1", "contents": [{"parts": [{"text": "go on"}]}]})),
+            "cachedContent",
+        ),
+        ((Dialect::OllamaGenerate, json!({"model": "m", "prompt": "go on", "context": [1, 2]})), "context"),
+    ];
+    for ((from, body), field) in cases {
+        let call = read(from, &body);
+        for dialect in Dialect::OUT.into_iter().filter(|dialect| *dialect != from) {
+            let error = encode(dialect, &call, "m", &Quirks::default()).expect_err("part of it is elsewhere");
+            assert!(error.to_string().starts_with(&format!("`{field}` leads to")), "{from} to {dialect}: {error}");
+        }
+        assert!(engine_messages(&call).is_err(), "{field}");
+        if Dialect::OUT.contains(&from) {
+            let told = |encoded: Encoded| String::from_utf8_lossy(&encoded.body).contains(field);
+            assert_eq!(encode(from, &call, "m", &Quirks::default()).map(told), Ok(true), "{field}");
+        }
+    }
+    let none = responses(json!({"previous_response_id": null, "conversation": null}));
+    assert!(encode(OpenAi, &read(none.0, &none.1), "m", &Quirks::default()).is_ok());
+}
+
 #[test]
 fn sampling_is_left_out_for_models_that_refuse_it() {
     let sampling = Sampling { temperature: Some(0.2), top_p: Some(0.9), top_k: Some(5), ..Sampling::default() };
