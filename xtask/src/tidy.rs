@@ -55,6 +55,7 @@ pub const RULES: &[Rule] = &[
     ("only the binary reads the environment", only_the_binary_reads_the_environment),
     ("only the engine is unsafe", only_the_engine_is_unsafe),
     ("invariants have tests", invariants_have_tests),
+    ("traps have tests", traps_have_tests),
     ("nothing is left over", nothing_is_left_over),
     ("files are short", files_are_short),
     ("functions are short", functions_are_short),
@@ -172,20 +173,13 @@ pub fn invariants_have_tests(house: &House) -> Vec<Breach> {
     let Some(text) = house.text(FILE) else {
         return vec![breach(1, "there is no such file".into())];
     };
-    let tests: BTreeSet<String> = house
-        .rust("")
-        .filter_map(|(file, text)| Source::read(file, text))
-        .flat_map(|source| source.test_functions)
-        .filter(|function| function.is_test)
-        .map(|function| function.name)
-        .collect();
+    let tests = tests_of(house);
     let mut breaches = Vec::new();
     let mut rows = 0;
     for (number, line) in (1..).zip(text.lines()) {
         let Some(id) = invariant(line) else { continue };
         rows += 1;
-        let last_column = line.trim_end().trim_end_matches('|').rsplit('|').next().unwrap_or_default();
-        let named: Vec<_> = last_column.split('`').skip(1).step_by(2).map(last_word).collect();
+        let named = named_last(line);
         if named.is_empty() {
             breaches.push(breach(number, format!("{id} names no test in its last column")));
         }
@@ -199,11 +193,72 @@ pub fn invariants_have_tests(house: &House) -> Vec<Breach> {
     breaches
 }
 
+/// Where the traps of other gateways stand, each with the tests that hold it.
+const TRAPS: &str = "docs/reference/traps.md";
+/// The traps that must be there: the letter of a group, its first number and its last.
+const GROUPS: [(char, u32, u32); 6] =
+    [('A', 1, 14), ('B', 15, 22), ('C', 23, 32), ('D', 33, 38), ('E', 39, 43), ('G', 48, 50)];
+
+/// Each row of the traps names, in backticks, tests that exist or examples of translations; none is missing.
+#[must_use]
+pub fn traps_have_tests(house: &House) -> Vec<Breach> {
+    let breach = |line, wrong: String| Breach {
+        file: TRAPS.into(),
+        line,
+        wrong,
+        remedy: "write the row as `| A1 | the trap | what is done | `name_of_a_test`, `request-case.dialect` |`".into(),
+    };
+    let Some(text) = house.text(TRAPS) else {
+        return vec![breach(1, "there is no such file".into())];
+    };
+    let tests = tests_of(house);
+    let mut missing: BTreeSet<String> =
+        GROUPS.iter().flat_map(|(group, first, last)| (*first..=*last).map(move |at| format!("{group}{at}"))).collect();
+    let mut breaches = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let Some((_, id)) = numbered(line) else { continue };
+        missing.remove(id);
+        let named = named_last(line);
+        if named.is_empty() {
+            breaches.push(breach(number, format!("{id} names no test in its last column")));
+        }
+        for name in named.iter().filter(|name| !tests.contains(**name) && !is_example(house, name)) {
+            breaches.push(breach(number, format!("{id} names `{name}`, and there is no such test or example")));
+        }
+    }
+    breaches.extend(missing.iter().map(|id| breach(1, format!("{id} is missing"))));
+    breaches
+}
+
+/// Whether it is the name of a file in the examples of translations, without its ending.
+fn is_example(house: &House, name: &str) -> bool {
+    ["json", "sse", "ndjson"].iter().any(|ending| house.has(&format!("crates/wire/tests/golden/{name}.{ending}")))
+}
+
+/// The names of all tests.
+fn tests_of(house: &House) -> BTreeSet<String> {
+    let sources = house.rust("").filter_map(|(file, text)| Source::read(file, text));
+    let functions = sources.flat_map(|source| source.test_functions);
+    functions.filter(|function| function.is_test).map(|function| function.name).collect()
+}
+
+/// What the last column of a row names in backticks.
+fn named_last(line: &str) -> Vec<&str> {
+    let last_column = line.trim_end().trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+    last_column.split('`').skip(1).step_by(2).map(last_word).collect()
+}
+
 /// `I7` of a row that begins `| I7 |` or `| **I7** |`.
 fn invariant(line: &str) -> Option<&str> {
+    numbered(line).filter(|(group, _)| *group == 'I').map(|(_, id)| id)
+}
+
+/// The letter, and the letter with its number, of a row that begins with them.
+fn numbered(line: &str) -> Option<(char, &str)> {
     let id = line.strip_prefix('|')?.split('|').next()?.trim().trim_matches('*');
-    let digits = id.strip_prefix('I')?;
-    (!digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit())).then_some(id)
+    let group = id.chars().next().filter(char::is_ascii_uppercase)?;
+    let digits = id.strip_prefix(group)?;
+    (!digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit())).then_some((group, id))
 }
 
 fn last_word(path: &str) -> &str {

@@ -41,6 +41,11 @@ fn every_invariant_names_a_test_that_exists() {
 }
 
 #[test]
+fn every_trap_names_tests_that_exist() {
+    check(tidy::traps_have_tests);
+}
+
+#[test]
 fn no_note_to_oneself_is_left() {
     check(tidy::nothing_is_left_over);
 }

@@ -68,6 +68,23 @@ fn an_invariant_without_its_test_is_told() {
 }
 
 #[test]
+fn a_trap_without_its_test_is_told_and_so_is_one_that_was_forgotten() {
+    let test = ("crates/x/src/lib.rs", "#[cfg(test)] mod tests { #[test] fn it_holds() {} }");
+    let example = ("crates/wire/tests/golden/stream-cut.openai.sse", "data: {}");
+    let table = |skipped: &str, cell: &str| -> String {
+        let ids = GROUPS.iter().flat_map(|(group, first, last)| (*first..=*last).map(move |at| format!("{group}{at}")));
+        ids.filter(|id| id != skipped).map(|id| format!("| {id} | a trap | not yet: `a` | {cell} |\n")).collect()
+    };
+    let held = "`it_holds`, `stream-cut.openai`";
+    check(traps_have_tests, &[test, example, (TRAPS, &table("", held))], &[]);
+    check(traps_have_tests, &[test, example, (TRAPS, &table("A9", held))], &["A9 is missing"]);
+    let one_more = |cell: &str| table("", held) + &format!("| J57 | a trap | mended | {cell} |");
+    check(traps_have_tests, &[test, example, (TRAPS, &one_more("`stream-cut`"))], &["`stream-cut`"]);
+    check(traps_have_tests, &[test, example, (TRAPS, &one_more("by hand"))], &["names no test"]);
+    check(traps_have_tests, &[test], &["no such file"]);
+}
+
+#[test]
 fn a_note_to_oneself_is_found() {
     let note = concat!("// TO", "DO: later");
     check(nothing_is_left_over, &[("crates/x/src/lib.rs", note)], &["is left"]);

@@ -122,15 +122,17 @@ async fn a_cut_inside_a_tool_call_never_looks_like_a_call_and_is_not_made_again(
         for how in ENDINGS {
             let story = format!("{how}: {caller} to {supplier}");
             let arguments = json!({ "path": "a.txt", "text": "word ".repeat(80) });
-            let write = CallSettings { name: "write".to_owned(), arguments };
+            let save = CallSettings { name: "save_file".to_owned(), arguments };
             let alpha = Supplier::frontier("alpha").speaking(supplier).with(|settings| {
                 settings.answer.text = Some(String::new());
-                settings.answer.calls = vec![write];
+                settings.answer.calls = vec![save];
             });
             let alpha = alpha.always(&format!("{how} after=100bytes part=tool_call"));
             let scene = Scene::new([alpha, Supplier::free("beta")]);
             let told = scene.call(&Ask::new(caller, true)).await.unwrap_or_else(|r| panic!("{story}: {r:?}"));
             let raw = String::from_utf8_lossy(&told.raw);
+            let in_one_piece = matches!(supplier, Dialect::Gemini | Dialect::OllamaChat);
+            assert_eq!(told.by() == "beta", in_one_piece, "{story}");
             if told.by() == "alpha" {
                 assert!(matches!(told.end, End::Error(_)), "{story}: {raw}");
                 assert!(ALL_CALLS_ARE_THERE.iter().all(|sign| !raw.contains(sign)), "{story}: {raw}");
@@ -138,7 +140,7 @@ async fn a_cut_inside_a_tool_call_never_looks_like_a_call_and_is_not_made_again(
             } else {
                 // A supplier that sends calls in one piece had sent nothing of it.
                 told.is_complete("beta", 2);
-                assert!(!raw.contains("write"), "{story}: {raw}");
+                assert!(!raw.contains("save_file"), "{story}: {raw}");
             }
         }
     }

@@ -193,7 +193,7 @@ async fn a_history_too_long_for_one_goes_to_a_larger_one_and_else_is_refused_wit
 #[tokio::test(start_paused = true)]
 async fn nobody_is_told_to_shorten_a_history_because_the_larger_model_was_away() {
     let full = "status=400 code=context_length_exceeded";
-    let scene = Scene::new([Supplier::frontier("alpha").always("status=503"), Supplier::local("home").always(full)]);
+    let scene = Scene::new([Supplier::frontier("alpha").always("status=500"), Supplier::local("home").always(full)]);
     let refusal = scene.call(&Ask::streamed()).await.unwrap_err();
     assert_eq!((refusal.kind, scene.asked("home")), (RefusalKind::UpstreamFailed, 1));
     let scene = Scene::new([Supplier::frontier("alpha").always(full), Supplier::local("home").always(full)]);
@@ -249,5 +249,27 @@ async fn a_beginning_that_a_model_does_not_continue_is_refused_in_its_own_words(
         let refusal = call(&scene, caller, kept(&body)).await.unwrap_err();
         assert_eq!((refusal.kind, scene.asked("home")), (RefusalKind::BadRequest, 0));
         assert!(refusal.message.contains("prefill"), "{}", refusal.message);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_a_result_is_mended_in_translation_and_else_refused_in_the_suppliers_words() {
+    for caller in [Dialect::OpenAiChat, Dialect::AnthropicMessages] {
+        for supplier in [Dialect::OpenAiChat, Dialect::AnthropicMessages] {
+            let mut history = agent(caller, 2);
+            let result = history["messages"].as_array_mut().unwrap().pop().unwrap();
+            assert!(result.to_string().contains("result 1;"));
+            history["messages"].as_array_mut().unwrap().push(json!({ "role": "user", "content": "Are you there?" }));
+            let scene = Scene::new([Supplier::frontier("alpha").speaking(supplier)]);
+            let outcome = call(&scene, caller, kept(&history)).await;
+            if caller == supplier {
+                let refusal = outcome.unwrap_err();
+                assert_eq!(refusal.kind, RefusalKind::BadRequest);
+                assert!(refusal.message.contains("call_1"), "{}", refusal.message);
+            } else {
+                let served = outcome.unwrap();
+                assert!(served.lossy.iter().any(|lost| lost.contains("without a result")), "{:?}", served.lossy);
+            }
+        }
     }
 }

@@ -88,8 +88,9 @@ async fn a_failed_probe_benches_longer_and_a_good_one_opens_the_way() {
 #[tokio::test(start_paused = true)]
 async fn one_blip_under_fifty_calls_benches_no_longer_than_under_one() {
     for calls in [1, 50] {
-        let blip = "stall=100 after=headers; eof after=preamble\n".repeat(calls);
-        let scene = Scene::new([Supplier::frontier("alpha").script(&blip), Supplier::free("beta")]);
+        let slow = Supplier::frontier("alpha").with(|settings| settings.headers_ms = 100);
+        let blip = "status=500\n".repeat(calls);
+        let scene = Scene::new([slow.script(&blip), Supplier::free("beta")]);
         let running: Vec<_> = (0..calls).map(|_| scene.spawn(&Ask::streamed())).collect();
         for call in running {
             call.await.unwrap().unwrap().is_complete("beta", 2);
