@@ -182,7 +182,8 @@ mod tests {
             let later = Refusal::exhausted(&faults(&[(FaultKind::RateLimited, Some(9_000)), (caller, None)]));
             assert_eq!((later.kind, later.retry_after_ms), (RefusalKind::RateLimited, Some(9_000)));
         }
-        let long = Refusal::exhausted(&faults(&[(FaultKind::Untranslatable, None), (FaultKind::ContextOverflow, None)]));
+        let long =
+            Refusal::exhausted(&faults(&[(FaultKind::Untranslatable, None), (FaultKind::ContextOverflow, None)]));
         assert_eq!((long.kind, long.message.as_str()), (RefusalKind::ContextOverflow, "said no"));
     }
 

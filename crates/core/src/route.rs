@@ -229,6 +229,17 @@ mod tests {
     }
 
     #[test]
+    fn where_nobody_may_stand_in_nobody_does() {
+        let route = NamedRoute { name: "one".into(), candidates: vec!["llama".into()], substitute: false };
+        let strict = Fleet { substitute: false, routes: vec![route], ..fleet() };
+        for name in ["llama", "groq/llama", "one"] {
+            let selection = resolve(&strict, name).expect("a known name");
+            let ids: Vec<_> = selection.choices.iter().map(|choice| choice.deployment.id.as_str()).collect();
+            assert_eq!(ids, ["groq/llama"], "{name}");
+        }
+    }
+
+    #[test]
     fn a_name_of_a_providers_shape_is_passed_through() {
         assert_eq!(ids("gpt-7-mini").first().map(String::as_str), Some("openai/gpt-7-mini"));
         assert_eq!(ids("openai/anything").first().map(String::as_str), Some("openai/anything"));

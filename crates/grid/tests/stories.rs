@@ -16,6 +16,8 @@ mod world;
 
 #[path = "stories/blame.rs"]
 mod blame;
+#[path = "stories/counting.rs"]
+mod counting;
 #[path = "stories/doors.rs"]
 mod doors;
 #[path = "stories/faults.rs"]

@@ -15,13 +15,8 @@ use crate::world::{Ask, Scene, Supplier, pairs};
 const ROUNDS: usize = 40;
 
 /// The dialects that have conversations, thus histories.
-const CONVERSING: [Dialect; 5] = [
-    Dialect::OpenAiChat,
-    Dialect::AnthropicMessages,
-    Dialect::OpenAiResponses,
-    Dialect::Gemini,
-    Dialect::OllamaChat,
-];
+const CONVERSING: [Dialect; 5] =
+    [Dialect::OpenAiChat, Dialect::AnthropicMessages, Dialect::OpenAiResponses, Dialect::Gemini, Dialect::OllamaChat];
 
 /// One round of an agent's work in a dialect: a question, a call of a tool, its result, an answer.
 fn round(dialect: Dialect, at: usize) -> Vec<Value> {
@@ -30,9 +25,9 @@ fn round(dialect: Dialect, at: usize) -> Vec<Value> {
     let arguments = json!({ "line": format!("argument {at};") });
     match dialect {
         Dialect::OpenAiChat | Dialect::OllamaChat => {
-            let arguments =
-                if dialect == Dialect::OllamaChat { arguments } else { Value::from(arguments.to_string()) };
-            let called = json!({ "id": id, "type": "function", "function": { "name": "read", "arguments": arguments } });
+            let arguments = if dialect == Dialect::OllamaChat { arguments } else { Value::from(arguments.to_string()) };
+            let called =
+                json!({ "id": id, "type": "function", "function": { "name": "read", "arguments": arguments } });
             vec![
                 json!({ "role": "user", "content": asks }),
                 json!({ "role": "assistant", "content": "", "tool_calls": [called] }),
@@ -134,10 +129,9 @@ async fn a_long_history_arrives_whole_at_whoever_answers_and_its_calls_stay_call
                 Dialect::AnthropicMessages => r#""type":"tool_use""#,
                 Dialect::OpenAiResponses => r#""type":"function_call""#,
                 Dialect::Gemini => r#""functionCall":"#,
-                Dialect::OpenAiChat
-                | Dialect::OllamaChat
-                | Dialect::OllamaGenerate
-                | Dialect::OpenAiCompletions => r#""tool_calls":"#,
+                Dialect::OpenAiChat | Dialect::OllamaChat | Dialect::OllamaGenerate | Dialect::OpenAiCompletions => {
+                    r#""tool_calls":"#
+                }
             };
             assert_eq!(sent.matches(calls).count(), ROUNDS, "{story}: {sent}");
         }
@@ -205,10 +199,9 @@ async fn nobody_is_told_to_shorten_a_history_because_the_larger_model_was_away()
 async fn a_conversation_that_its_provider_keeps_is_not_answered_by_another_without_it() {
     let responses = json!({ "model": "auto", "previous_response_id": "resp_1", "input": "go on" });
     let gemini = json!({ "cachedContent": "c/1", "contents": [{ "role": "user", "parts": [{ "text": "go on" }] }] });
-    for (dialect, body, field) in [
-        (Dialect::OpenAiResponses, responses, "`previous_response_id`"),
-        (Dialect::Gemini, gemini, "`cachedContent`"),
-    ] {
+    for (dialect, body, field) in
+        [(Dialect::OpenAiResponses, responses, "`previous_response_id`"), (Dialect::Gemini, gemini, "`cachedContent`")]
+    {
         // Whoever has it may be back soon, and that is what the caller hears.
         let alpha = Supplier::frontier("alpha").speaking(dialect).always("status=429 retry_after_s=30");
         let scene = Scene::new([alpha, Supplier::local("home")]);
