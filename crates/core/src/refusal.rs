@@ -16,6 +16,10 @@ pub enum RefusalKind {
     UnknownModel,
     /// No such path.
     UnknownPath,
+    /// No such session, response or conversation that this caller may see.
+    UnknownSession,
+    /// Somebody else holds the session now.
+    HandedOver,
     /// The path exists, the method does not.
     MethodNotAllowed,
     /// The body is larger than the limit.
@@ -44,12 +48,14 @@ pub enum RefusalKind {
 
 impl RefusalKind {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Unauthenticated,
         Self::Forbidden,
         Self::BadRequest,
         Self::UnknownModel,
         Self::UnknownPath,
+        Self::UnknownSession,
+        Self::HandedOver,
         Self::MethodNotAllowed,
         Self::TooLarge,
         Self::RequestTimeout,

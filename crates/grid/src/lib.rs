@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod affinity;
+pub mod bus;
 pub mod breakers;
 pub mod count;
 pub mod decode;

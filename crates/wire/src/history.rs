@@ -2,7 +2,7 @@
 //! kept elsewhere.
 
 use bytes::Bytes;
-use commonwatt_core::call::{Call, Item};
+use commonwatt_core::call::{Call, Item, Role};
 
 use crate::emit;
 use crate::envelope::conversation;
@@ -20,7 +20,7 @@ pub fn reads_alone(dialect: Dialect) -> bool {
     }
 }
 
-/// Reads one message of a conversation.
+/// Reads one message of a conversation. A system prompt that stands among the messages is one of them.
 ///
 /// # Errors
 /// [`BadInput`] when it is not valid in its dialect.
@@ -32,7 +32,11 @@ pub fn decode_message(dialect: Dialect, message: &[u8]) -> Result<Vec<Item>, Bad
     messages.item().extend_from_slice(message);
     messages.close();
     request.close();
-    decode(dialect, &body.into()).map(|call| call.items)
+    let mut call = decode(dialect, &body.into())?;
+    if !call.system.is_empty() {
+        call.items.insert(0, Item::Message { role: Role::System, content: call.system });
+    }
+    Ok(call.items)
 }
 
 /// A request that holds the conversation so far, and what could not be carried into it.
@@ -94,7 +98,7 @@ fn normal(value: &View<'_>, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use commonwatt_core::call::{Part, Role};
+    use commonwatt_core::call::Part;
 
     use super::*;
 

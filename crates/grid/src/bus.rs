@@ -1,0 +1,4 @@
+//! The bus.
+mod link;
+mod walk;
+mod warm;
