@@ -32,6 +32,7 @@ use tokio::sync::Semaphore;
 
 use crate::affinity::Affinity;
 use crate::breakers::Breakers;
+use crate::bus::Bus;
 use crate::identity::Keyring;
 use crate::meters::Meters;
 
@@ -66,6 +67,7 @@ pub struct Grid {
     generation: ArcSwap<Generation>,
     breakers: Breakers,
     affinity: Affinity,
+    bus: Option<Arc<Bus>>,
     slots: Arc<Semaphore>,
     calls_max: usize,
     world: World,
@@ -75,14 +77,16 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// A grid with its first generation; `calls_max` calls may be under way at once.
+    /// A grid with its first generation; `calls_max` calls may be under way at once. Without a bus every call stands for
+    /// itself.
     #[must_use]
-    pub fn new(generation: Generation, world: World, calls_max: usize) -> Arc<Self> {
+    pub fn new(generation: Generation, world: World, calls_max: usize, bus: Option<Arc<Bus>>) -> Arc<Self> {
         let via = (world.new_id)().0.to_string();
         Arc::new(Self {
             generation: ArcSwap::from_pointee(generation),
             breakers: Breakers::default(),
             affinity: Affinity::default(),
+            bus,
             slots: Arc::new(Semaphore::new(calls_max)),
             calls_max,
             world,
@@ -100,6 +104,12 @@ impl Grid {
     /// Puts another generation in force. Calls under way finish with the one they started with.
     pub fn replace(&self, generation: Generation) {
         self.generation.store(Arc::new(generation));
+    }
+
+    /// The bus, where sessions are kept.
+    #[must_use]
+    pub fn bus(&self) -> Option<&Arc<Bus>> {
+        self.bus.as_ref()
     }
 
     /// The breakers of all deployments.

@@ -13,10 +13,13 @@ use commonwatt_core::answer::{Answer, Delta, Usage};
 use commonwatt_core::fault::Fault;
 use commonwatt_core::fleet::{Deployment, DeploymentId, Tier};
 use commonwatt_core::refusal::{Refusal, RefusalKind};
+use commonwatt_core::turn::SessionId;
+use commonwatt_store::TurnState;
 use commonwatt_upstream::body::KeptBody;
 use commonwatt_upstream::reply::{Content, Frame, Frames, Reply};
 use commonwatt_wire::{AnswerWriter, Dialect, Head, lost_in, write_whole};
 
+use crate::bus::keep::Keeper;
 use crate::meters::Outcome;
 use crate::request::{Underway, Won};
 use crate::{Grid, trace};
@@ -30,6 +33,8 @@ pub struct Served {
     pub deployment: DeploymentId,
     /// Its tier.
     pub tier: Tier,
+    /// The session that the call belongs to, where it is kept.
+    pub session: Option<SessionId>,
     /// How many attempts it took.
     pub attempts: u32,
     /// The faults of the attempts before, as `deployment=fault`.
@@ -59,6 +64,8 @@ pub struct Relay {
     frames: Box<Frames>,
     encoder: Encoder,
     settlement: Settlement,
+    /// The end of an answer that is kept: it is held back until the answer is.
+    ending: Option<Vec<u8>>,
     over: bool,
 }
 
@@ -70,8 +77,16 @@ enum Encoder {
 }
 
 impl Relay {
-    pub(crate) fn answer(grid: Arc<Grid>, call: Underway, won: Won, started: Moment) -> Answered {
+    /// # Errors
+    /// A refusal when the answer is whole and cannot be kept.
+    pub(crate) async fn answer(
+        grid: Arc<Grid>,
+        call: Underway,
+        won: Won,
+        started: Moment,
+    ) -> Result<Answered, Refusal> {
         let Won { deployment, reply: Reply { dialect, mut lossy, content }, attempts, faults } = won;
+        lossy.extend_from_slice(&call.lossy);
         let verbatim = dialect == Some(call.arrival.dialect);
         if let Content::Whole { deltas, .. } = &content
             && !verbatim
@@ -83,6 +98,7 @@ impl Relay {
             call: call.id.clone(),
             deployment: deployment.id.clone(),
             tier: deployment.tier,
+            session: call.thread.as_ref().map(|thread| thread.session.clone()),
             attempts,
             failed,
             lossy,
@@ -91,7 +107,7 @@ impl Relay {
         let settlement = Settlement::begun(grid, call, deployment, started);
         let body = match content {
             Content::Whole { raw, deltas } => {
-                AnswerBody::Whole(settlement.whole(verbatim.then_some(raw).flatten(), deltas))
+                AnswerBody::Whole(settlement.whole(verbatim.then_some(raw).flatten(), deltas).await?)
             }
             Content::Stream(frames) => {
                 let encoder = if verbatim {
@@ -100,10 +116,10 @@ impl Relay {
                     let writer = Box::new(AnswerWriter::new(settlement.dialect(), settlement.head()));
                     Encoder::Translated { writer, out: Vec::new() }
                 };
-                AnswerBody::Stream(Box::new(Self { frames, encoder, settlement, over: false }))
+                AnswerBody::Stream(Box::new(Self { frames, encoder, settlement, ending: None, over: false }))
             }
         };
-        Answered { served, body }
+        Ok(Answered { served, body })
     }
 
     /// The next bytes for the caller; `None` after the end.
@@ -112,7 +128,7 @@ impl Relay {
             let bytes = match self.frames.next().await {
                 Some(Ok(frame)) => self.forward(frame),
                 Some(Err(fault)) => self.break_off(&fault),
-                None => self.finish(),
+                None => self.finish().await,
             };
             if !bytes.is_empty() {
                 return Some(bytes);
@@ -123,36 +139,52 @@ impl Relay {
 
     fn forward(&mut self, frame: Frame) -> Bytes {
         self.settlement.note(&frame.deltas);
-        match &mut self.encoder {
+        if self.settlement.keeper.is_some() && frame.deltas.iter().any(|delta| matches!(delta, Delta::Finished(_))) {
+            self.ending.get_or_insert_default();
+        }
+        let bytes = match &mut self.encoder {
             Encoder::Verbatim(_) => frame.raw.unwrap_or_default(),
             Encoder::Translated { writer, out } => {
                 frame.deltas.iter().for_each(|delta| writer.write(delta, out));
                 Bytes::from(std::mem::take(out))
             }
+        };
+        match &mut self.ending {
+            Some(ending) => {
+                ending.extend_from_slice(&bytes);
+                Bytes::new()
+            }
+            None => bytes,
         }
     }
 
-    fn finish(&mut self) -> Bytes {
+    /// The end leaves once the answer is kept: what a caller saw complete is there after a crash.
+    async fn finish(&mut self) -> Bytes {
+        if let Err(refusal) = self.settlement.keep().await {
+            return self.refuse(&refusal);
+        }
         self.over = true;
         self.settlement.settle(Outcome::Done);
-        match &mut self.encoder {
-            Encoder::Verbatim(_) => Bytes::new(),
-            Encoder::Translated { writer, out } => {
-                writer.finish(out);
-                Bytes::from(std::mem::take(out))
-            }
+        let mut bytes = self.ending.take().unwrap_or_default();
+        if let Encoder::Translated { writer, out } = &mut self.encoder {
+            writer.finish(out);
+            bytes.append(out);
         }
+        Bytes::from(bytes)
     }
 
     /// The answer broke after content had reached the caller: it is told so, in its dialect, and gets no false end.
     fn break_off(&mut self, fault: &Fault) -> Bytes {
-        self.over = true;
         self.settlement.broke_off(fault);
-        let refusal = Refusal::new(RefusalKind::UpstreamFailed, format!("the answer broke off: {fault}"));
+        self.refuse(&Refusal::new(RefusalKind::UpstreamFailed, format!("the answer broke off: {fault}")))
+    }
+
+    fn refuse(&mut self, refusal: &Refusal) -> Bytes {
+        self.over = true;
         let mut out = Vec::new();
         match &mut self.encoder {
-            Encoder::Verbatim(dialect) => AnswerWriter::refuse_verbatim(*dialect, &refusal, &mut out),
-            Encoder::Translated { writer, .. } => writer.refuse(&refusal, &mut out),
+            Encoder::Verbatim(dialect) => AnswerWriter::refuse_verbatim(*dialect, refusal, &mut out),
+            Encoder::Translated { writer, .. } => writer.refuse(refusal, &mut out),
         }
         Bytes::from(out)
     }
@@ -165,15 +197,18 @@ struct Settlement {
     deployment: Arc<Deployment>,
     started: Moment,
     usage: Option<Usage>,
+    keeper: Option<Keeper>,
     settled: bool,
 }
 
 impl Settlement {
-    fn begun(grid: Arc<Grid>, call: Underway, deployment: Arc<Deployment>, started: Moment) -> Self {
+    fn begun(grid: Arc<Grid>, mut call: Underway, deployment: Arc<Deployment>, started: Moment) -> Self {
         if let Some(meter) = call.generation.meters.get(&deployment) {
             meter.began(started.until_ms(grid.now()));
         }
-        Self { grid, call, deployment, started, usage: None, settled: false }
+        let thread = call.thread.take();
+        let keeper = grid.bus.clone().zip(thread).map(|(bus, thread)| Keeper::begun(bus, thread, &call, &deployment));
+        Self { grid, call, deployment, started, usage: None, keeper, settled: false }
     }
 
     fn dialect(&self) -> Dialect {
@@ -200,16 +235,26 @@ impl Settlement {
                 self.usage = Some(*usage);
             }
         }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.note(deltas);
+        }
     }
 
-    fn whole(mut self, raw: Option<Bytes>, deltas: Vec<Delta>) -> Bytes {
+    /// Waits until the answer is kept.
+    async fn keep(&mut self) -> Result<(), Refusal> {
+        let Some(keeper) = self.keeper.take() else { return Ok(()) };
+        keeper.finish(TurnState::Complete, self.usage, &self.head()).await
+    }
+
+    async fn whole(mut self, raw: Option<Bytes>, deltas: Vec<Delta>) -> Result<Bytes, Refusal> {
         self.note(&deltas);
+        self.keep().await?;
         self.settle(Outcome::Done);
-        raw.unwrap_or_else(|| {
+        Ok(raw.unwrap_or_else(|| {
             let mut answer = Answer::default();
             deltas.into_iter().for_each(|delta| answer.push(delta));
             write_whole(self.dialect(), &answer, &self.head()).into()
-        })
+        }))
     }
 
     fn broke_off(&mut self, fault: &Fault) {
@@ -224,6 +269,10 @@ impl Settlement {
     fn settle(&mut self, outcome: Outcome) {
         if std::mem::replace(&mut self.settled, true) {
             return;
+        }
+        // Whoever waits for it has taken it; else what there is of the answer is kept as it is.
+        if let Some(keeper) = self.keeper.take() {
+            drop(keeper.finish(TurnState::Unfinished, self.usage, &self.head()));
         }
         let took_ms = self.started.until_ms(self.grid.now());
         if let Some(meter) = self.call.generation.meters.get(&self.deployment) {

@@ -1,6 +1,6 @@
 //! The path of a call, top to bottom:
 //!
-//! identify → decode → admit → plan → attempt → settle → encode.
+//! identify → decode → recall → admit → plan → attempt → settle → encode.
 //!
 //! Each step takes what the step before made. Nothing is sent without an [`Admitted`] for this call and this deployment,
 //! which is asked for again for every attempt; nothing of an answer leaves before its attempt has content.
@@ -25,6 +25,8 @@ use commonwatt_wire::{Dialect, Envelope, InPath};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, sleep};
 
+use crate::bus::Wish;
+use crate::bus::recall::Thread;
 use crate::decode::{Asked, decoded};
 use crate::identity::Principal;
 use crate::relay::{Answered, Relay};
@@ -48,6 +50,8 @@ pub struct Arrival {
     pub tiers: Option<Tiers>,
     /// The daemons it has been through.
     pub via: Option<String>,
+    /// What it wants of the bus.
+    pub wish: Wish,
 }
 
 /// A call on its way: everything the steps after `decode` need.
@@ -59,6 +63,10 @@ pub(crate) struct Underway {
     pub(crate) matter: Matter,
     pub(crate) grants: Grants,
     pub(crate) via: String,
+    /// Its place in its session, where it is kept.
+    pub(crate) thread: Option<Thread>,
+    /// What of its session's history could not be carried into its dialect.
+    pub(crate) lossy: Vec<String>,
     /// Its span in a trace, where anybody collects them.
     pub(crate) span: tracing::Span,
     /// Held until the answer has ended.
@@ -81,9 +89,10 @@ impl Grid {
     pub async fn call(self: &Arc<Self>, arrival: Arrival) -> Result<Answered, Refusal> {
         let started = self.now();
         let underway = self.open(arrival).await?;
+        let underway = self.recall(underway).await?;
         let plan = self.plan(&underway)?;
         let won = self.attempt(&underway, &plan).await?;
-        Ok(Relay::answer(Arc::clone(self), underway, won, started))
+        Relay::answer(Arc::clone(self), underway, won, started).await
     }
 
     /// Identify: from a stranger to a principal. The server asks before it reads a body.
@@ -108,7 +117,16 @@ impl Grid {
         let grants = arrival.tiers.map_or(granted, |tiers| granted.narrowed(tiers));
         let id = self.new_id();
         let span = trace::call_span(&id.0, arrival.asked.operation(), &envelope.model, envelope.stream);
-        Ok(Underway { id, generation, arrival, envelope, matter, grants, via, span, _slot: slot })
+        let (thread, lossy) = (None, Vec::new());
+        Ok(Underway { id, generation, arrival, envelope, matter, grants, via, thread, lossy, span, _slot: slot })
+    }
+
+    /// Recall: from a call to a call on its session. Where the caller leaves its history to the bus, the call has it now.
+    async fn recall(&self, call: Underway) -> Result<Underway, Refusal> {
+        match &self.bus {
+            Some(bus) if matches!(call.matter, Matter::Conversation) => bus.recall(call).await,
+            Some(_) | None => Ok(call),
+        }
     }
 
     /// Plan: who is tried, in which order.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use commonwatt_core::fleet::{Ability, Deployment, Tier, Tiers};
 use commonwatt_core::refusal::{Refusal, RefusalKind};
+use commonwatt_grid::bus::Wish;
 use commonwatt_grid::decode::Asked;
 use commonwatt_grid::request::Arrival;
 use commonwatt_upstream::alarm::Alarm;
@@ -32,6 +33,10 @@ const FORWARDED: [&str; 3] = ["anthropic-version", "anthropic-beta", "openai-bet
 
 const TIERS: HeaderName = HeaderName::from_static("x-commonwatt-tiers");
 const TOKENS: HeaderName = HeaderName::from_static("x-commonwatt-tokens");
+/// Bytes of a session's name.
+const SESSION_NAME_MAX: usize = 128;
+const CONTINUE: HeaderName = HeaderName::from_static("x-commonwatt-continue");
+pub(crate) const SESSION: HeaderName = HeaderName::from_static("x-commonwatt-session");
 const VIA: HeaderName = HeaderName::from_static("x-commonwatt-via");
 
 /// What a door knows before the request is read.
@@ -186,8 +191,27 @@ pub(crate) async fn arrive(
         Some((*name, Bytes::copy_from_slice(value.as_bytes())))
     });
     let (forwarded, via) = (forwarded.collect(), text(headers, &VIA).map(str::to_owned));
+    let wish = wish(headers)?;
     let body = keep(body, text(headers, &header::CONTENT_LENGTH), lobby.body_bytes_max).await?;
-    Ok(Arrival { dialect, asked, in_path, principal, body, headers: forwarded, tiers, via })
+    Ok(Arrival { dialect, asked, in_path, principal, body, headers: forwarded, tiers, via, wish })
+}
+
+/// What the caller wants of the bus: `x-commonwatt-session: NAME` (or `none`), `x-commonwatt-continue: NAME`.
+fn wish(headers: &HeaderMap) -> Result<Wish, Refusal> {
+    let named = |header: &HeaderName| match text(headers, header).map(str::trim) {
+        Some("") => Err(Refusal::new(RefusalKind::BadRequest, format!("`{header}` is empty: name a session, or `none`"))),
+        Some(name) if name.len() > SESSION_NAME_MAX => {
+            let message = format!("`{header}` is longer than {SESSION_NAME_MAX} bytes: choose a shorter name");
+            Err(Refusal::new(RefusalKind::BadRequest, message))
+        }
+        name => Ok(name.map(str::to_owned)),
+    };
+    Ok(match (named(&CONTINUE)?, named(&SESSION)?) {
+        (Some(name), _) => Wish::Continued(name),
+        (None, Some(name)) if name == "none" => Wish::Unkept,
+        (None, Some(name)) => Wish::Named(name),
+        (None, None) => Wish::Recognised,
+    })
 }
 
 async fn keep(mut body: Incoming, announced: Option<&str>, max: usize) -> Result<KeptBody, Refusal> {

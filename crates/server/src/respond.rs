@@ -15,6 +15,8 @@ use hyper::body::{Frame, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
+use crate::doors::SESSION;
+
 /// The body of a response.
 pub(crate) enum Body {
     /// Complete.
@@ -90,6 +92,9 @@ fn describe(dialect: Dialect, served: &Served, headers: &mut HeaderMap) {
     put_id(headers, dialect, &served.call.0);
     put(headers, DEPLOYMENT, served.deployment.as_str());
     headers.insert(TIER, HeaderValue::from_static(served.tier.word()));
+    if let Some(session) = &served.session {
+        put(headers, SESSION, &session.0);
+    }
     headers.insert(ATTEMPTS, HeaderValue::from(served.attempts));
     if !served.failed.is_empty() {
         put(headers, FAILED, &served.failed.join(", "));

@@ -376,6 +376,12 @@ pub fn write_whole(dialect: Dialect, answer: &Answer, head: &Head) -> Vec<u8> {
     }
 }
 
+/// The id under which an answer of Responses is known, made of a call's.
+#[must_use]
+pub fn response_id(id: &str) -> String {
+    prefixed(responses_write::PREFIX, id)
+}
+
 /// `prefix` before `id`, unless it is there.
 fn prefixed(prefix: &str, id: &str) -> String {
     if id.starts_with(prefix) { id.to_owned() } else { format!("{prefix}{id}") }

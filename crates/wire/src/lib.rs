@@ -21,6 +21,7 @@ mod adapt;
 mod envelope;
 mod hints;
 mod history;
+pub mod items;
 pub mod journal;
 mod request;
 
@@ -34,7 +35,7 @@ mod refusal;
 pub mod rerank;
 pub mod turns;
 
-pub use answer::{AnswerReader, AnswerWriter, Head, lost_in, read_whole, write_whole};
+pub use answer::{AnswerReader, AnswerWriter, Head, lost_in, read_whole, response_id, write_whole};
 pub use embed::{EmbedCall, EmbedDialect, Embedded, encode_embed, open_embed, read_embed, write_embed};
 pub use envelope::{Envelope, InPath, open};
 pub use fault::{is_about_a_seal, read_fault};

@@ -63,8 +63,7 @@ impl Walk {
     ) -> Option<Self> {
         let (opening, marks) = known;
         if opening.is_none() {
-            let steps = steps(std::iter::once(Some((decode(dialect, body).ok()?.items, 0))), seed)?;
-            return Some(Self { known: None, steps, opening, stones: Vec::new() });
+            return Some(Self::of_what_was_said(decode(dialect, body).ok()?.items, seed));
         }
         let (known, stones) = measured(&envelope.messages, body, &marks);
         let (from, link) = known.as_ref().map_or((0, seed), |mark| (mark.messages, mark.link));
@@ -73,6 +72,14 @@ impl Walk {
             Some((items, at + 1))
         });
         Some(Self { steps: steps(rest, link)?, known, opening, stones })
+    }
+}
+
+impl Walk {
+    /// The walk through items alone, after what was said up to `link`.
+    pub(crate) fn of_what_was_said(items: Vec<Item>, link: Link) -> Self {
+        let steps = steps(std::iter::once(Some((items, 0))), link).unwrap_or_default();
+        Self { known: None, steps, opening: None, stones: Vec::new() }
     }
 }
 

@@ -21,7 +21,7 @@ use super::{Head, prefixed};
 use crate::emit::Object;
 use crate::tool_ids::{Shape, ToolIds};
 
-const PREFIX: &str = "resp_";
+pub(super) const PREFIX: &str = "resp_";
 
 #[derive(Debug)]
 pub(super) struct Writer {
