@@ -8,6 +8,8 @@ mod clients;
 mod dialects;
 #[path = "daemon/failures.rs"]
 mod failures;
+#[path = "daemon/gemini.rs"]
+mod gemini;
 #[path = "daemon/newcomers.rs"]
 mod newcomers;
 #[path = "daemon/tiers.rs"]

@@ -45,31 +45,52 @@ pub(crate) struct Spoken {
     pub(crate) asked: Asked,
     /// What the path says.
     pub(crate) in_path: Option<InPath>,
+    /// How the answer is sent.
+    pub(crate) shape: Shape,
+}
+
+/// How an answer is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// As the dialect sends it.
+    OfDialect,
+    /// As one JSON array: what streams of Gemini are unless the query has `alt=sse`.
+    Array,
 }
 
 impl Spoken {
     /// A call whose body says everything.
     pub(crate) fn in_body(dialect: Dialect) -> Self {
-        Self { dialect, asked: Asked::Answer, in_path: None }
+        Self { dialect, asked: Asked::Answer, in_path: None, shape: Shape::OfDialect }
     }
 
     /// A call whose path names the model.
-    pub(crate) fn in_path(in_path: InPath) -> Self {
-        Self { in_path: Some(in_path), ..Self::in_body(Dialect::Gemini) }
+    pub(crate) fn in_path(in_path: InPath, query: Option<&str>) -> Self {
+        let shape = if in_path.stream && !asks_for_events(query) { Shape::Array } else { Shape::OfDialect };
+        Self { in_path: Some(in_path), shape, ..Self::in_body(Dialect::Gemini) }
     }
 }
 
 /// A call to a model.
 pub(crate) async fn call(lobby: &Lobby, spoken: Spoken, request: Request<Incoming>) -> Response<Body> {
-    let dialect = spoken.dialect;
+    let (dialect, shape) = (spoken.dialect, spoken.shape);
     let answered = match arrive(lobby, spoken, request).await {
         Ok(arrival) => lobby.grid.call(arrival).await,
         Err(refused) => Err(refused),
     };
-    match answered {
+    let response = match answered {
         Ok(answered) => respond::answer(dialect, answered),
         Err(refused) => refuse(lobby, dialect, &refused),
+    };
+    match shape {
+        Shape::OfDialect => response,
+        Shape::Array => respond::in_array(response),
     }
+}
+
+/// Whether a query of Google's says that a stream shall be one of events.
+fn asks_for_events(query: Option<&str>) -> bool {
+    query.is_some_and(|query| query.split('&').any(|pair| matches!(pair, "alt=sse" | "$alt=sse" | "%24alt=sse")))
 }
 
 /// `POST /v1/messages/count_tokens`, `POST /v1beta/models/{model}:countTokens`
@@ -179,7 +200,7 @@ fn refuse(lobby: &Lobby, dialect: Dialect, refused: &Refusal) -> Response<Body> 
 /// Takes in a whole request. Strangers are stopped before their body is read.
 pub(crate) async fn arrive(
     lobby: &Lobby,
-    Spoken { dialect, asked, in_path }: Spoken,
+    Spoken { dialect, asked, in_path, shape: _ }: Spoken,
     request: Request<Incoming>,
 ) -> Result<Arrival, Refusal> {
     let principal = lobby.grid.identify(credential_of(&request))?;
@@ -299,4 +320,21 @@ fn model_lines(lobby: &Lobby) -> Vec<ModelLine> {
     let named = generation.fleet.routes.iter().map(|route| line(&route.name, "commonwatt"));
     let deployments = generation.fleet.deployments.iter().map(deployed);
     routes.into_iter().chain(named).chain(deployments).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn geminis_streams_are_arrays_unless_events_are_asked_for() {
+        let shape = |stream, query| Spoken::in_path(InPath { model: "auto".into(), stream }, query).shape;
+        for query in ["alt=sse", "key=k&alt=sse", "$alt=sse", "%24alt=sse&key=k"] {
+            assert_eq!(shape(true, Some(query)), Shape::OfDialect, "{query}");
+        }
+        for query in [None, Some("key=k"), Some("alt=json"), Some("alt=ssex"), Some("")] {
+            assert_eq!(shape(true, query), Shape::Array, "{query:?}");
+            assert_eq!(shape(false, query), Shape::OfDialect, "{query:?}");
+        }
+    }
 }

@@ -151,7 +151,10 @@ pub(crate) async fn enter(lobby: &Lobby, request: Request<Incoming>) -> Response
     }
     match door {
         Door::Call(dialect) => doors::call(lobby, Spoken::in_body(dialect), request).await,
-        Door::CallOf(in_path) => doors::call(lobby, Spoken::in_path(in_path), request).await,
+        Door::CallOf(in_path) => {
+            let spoken = Spoken::in_path(in_path, request.uri().query());
+            doors::call(lobby, spoken, request).await
+        }
         Door::Embed(of) => {
             let spoken = Spoken { asked: Asked::Embeddings(of), ..Spoken::in_body(door.dialect(&request)) };
             doors::call(lobby, spoken, request).await

@@ -7,10 +7,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use commonwatt_core::refusal::Refusal;
 use commonwatt_grid::relay::{AnswerBody, Answered, Relay, Served};
-use commonwatt_wire::sse::Framing;
+use commonwatt_wire::sse::{Framing, JsonArray};
 use commonwatt_wire::{Dialect, status, write_refusal};
-use futures_util::Stream;
 use futures_util::stream;
+use futures_util::{Stream, StreamExt};
 use hyper::body::{Frame, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -22,8 +22,11 @@ pub(crate) enum Body {
     /// Complete.
     Whole(Bytes),
     /// Begun. Dropping it, as hyper does when the caller leaves, ends the call.
-    Stream(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
+    Stream(Chunks),
 }
+
+/// The bytes of an answer that has begun.
+type Chunks = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
@@ -155,6 +158,31 @@ pub(crate) fn refusal(dialect: Dialect, refusal: &Refusal, call_id: &str) -> Res
     response
 }
 
+/// The same response as a JSON array, whose elements are the events of a stream, or its only body.
+pub(crate) fn in_array(response: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let body = match body {
+        Body::Whole(object) => Body::from(Bytes::from([b"[", &*object, b"]"].concat())),
+        Body::Stream(events) => Body::Stream(Box::pin(stream::unfold(Some((events, JsonArray::default())), next_elements))),
+    };
+    Response::from_parts(parts, body)
+}
+
+/// What is left to come of an array: nothing after its end.
+type Rest = Option<(Chunks, JsonArray)>;
+
+async fn next_elements(rest: Rest) -> Option<(Bytes, Rest)> {
+    let (mut events, mut array) = rest?;
+    loop {
+        let Some(chunk) = events.next().await else { return Some((Bytes::from_static(array.close()), None)) };
+        let elements = array.add(chunk);
+        if !elements.is_empty() {
+            return Some((elements.into(), Some((events, array))));
+        }
+    }
+}
+
 /// A JSON response.
 pub(crate) fn json(bytes: Vec<u8>) -> Response<Body> {
     text("application/json", bytes)
@@ -165,4 +193,36 @@ pub(crate) fn text(kind: &'static str, bytes: impl Into<Bytes>) -> Response<Body
     let mut response = Response::new(Body::from(bytes.into()));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    async fn told(body: Body) -> (String, String) {
+        let response = in_array(Response::new(body));
+        let kind = response.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (kind, String::from_utf8(bytes.into()).unwrap())
+    }
+
+    fn events(chunks: &'static [&'static str]) -> Body {
+        Body::Stream(Box::pin(stream::iter(chunks.iter().map(|chunk| Bytes::from_static(chunk.as_bytes())))))
+    }
+
+    #[tokio::test]
+    async fn a_stream_becomes_an_array_that_is_closed_after_an_error_too() {
+        let body = events(&["data: {\"candidates\":[]}\n\n", ": ping\n\n", "data: {\"error\":{\"code\":502}}\n\n"]);
+        let (kind, text) = told(body).await;
+        assert_eq!(kind, "application/json");
+        assert_eq!(text, "[{\"candidates\":[]},\r\n{\"error\":{\"code\":502}}]");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_before_the_first_element_is_an_array_of_it() {
+        let (kind, text) = told(Body::Whole(Bytes::from_static(b"{\"error\":{\"code\":404}}"))).await;
+        assert_eq!((kind.as_str(), text.as_str()), ("application/json", "[{\"error\":{\"code\":404}}]"));
+    }
 }

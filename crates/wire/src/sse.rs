@@ -11,9 +11,13 @@
 //! out, and the raw bytes of all of them together are the bytes that went in. An event that lies in one chunk is not
 //! copied.
 
+mod array;
+
 use std::ops::Range;
 
 use bytes::{Buf, Bytes, BytesMut};
+
+pub use array::JsonArray;
 
 /// The largest event: 16 MiB, since a provider may send an image or a whole file in one.
 pub const EVENT_BYTES_MAX: usize = 16 << 20;
