@@ -26,6 +26,8 @@ mod faults;
 mod history;
 #[path = "stories/leaving.rs"]
 mod leaving;
+#[path = "stories/prompt_length.rs"]
+mod prompt_length;
 #[path = "stories/sealed.rs"]
 mod sealed;
 #[path = "stories/seeds.rs"]

@@ -9,7 +9,7 @@ use commonwatt_core::fault::{Fault, FaultKind};
 use commonwatt_core::patience::Patience;
 use commonwatt_wire::sse::{self, Framing};
 use commonwatt_wire::{
-    AnswerReader, AnswerWriter, Dialect, Quirks, drop_sealed_reasoning, encode, is_about_a_seal, read_fault,
+    AnswerReader, AnswerWriter, Dialect, Quirks, Untranslatable, drop_sealed_reasoning, encode, encode_count, is_about_a_seal, read_fault,
 };
 use http::{HeaderMap, Request, Response, Uri, header};
 use http_body_util::BodyExt;
@@ -24,7 +24,7 @@ use crate::dial::{Dialer, SimulatedNetwork};
 use crate::pieces::Pieces;
 use crate::reply::{Content, Frame, Frames, Reply, Source};
 use crate::vectors::Besides;
-use crate::way::{Verb, Way, counts};
+use crate::way::{Counts, Verb, Way, counts};
 
 /// The longest answer that is not streamed: 64 MiB holds any text and a few images.
 const WHOLE_BYTES_MAX: usize = 64 << 20;
@@ -169,11 +169,12 @@ impl HttpTarget {
     pub(crate) async fn count_tokens(&self, model: &str, order: &Order<'_>) -> Result<u64, Fault> {
         let unable = || Fault::new(FaultKind::ModelNotFound, "this provider does not count tokens");
         let way = self.way(order);
-        if way.dialect != order.dialect || !counts(way.dialect) {
-            return Err(unable());
-        }
+        let body = match counts(way.dialect) {
+            Counts::InAWholeRequest => self.counted(model, &order.call().await?)?,
+            Counts::ForItsOwn if way.dialect == order.dialect => self.written(way, model, order).await?.0,
+            Counts::ForItsOwn | Counts::Never => return Err(unable()),
+        };
         let patience = self.patience(&order.envelope.needs);
-        let (body, _) = self.written(way, model, order).await?;
         let (mut alarm, uri) = (Alarm::default(), way.uri(model, Verb::Count)?);
         let response = self.send((way, &uri), body, order, (patience.headers_ms.min(20_000), &mut alarm)).await?;
         let response = check_status(way.dialect, response).await?;
@@ -195,9 +196,13 @@ impl HttpTarget {
     }
 
     fn translated(&self, way: &Way, model: &str, call: &Call) -> Result<(Pieces, Vec<String>), Fault> {
-        let encoded = encode(way.dialect, call, model, &self.quirks)
-            .map_err(|error| Fault::new(FaultKind::Untranslatable, error.to_string()))?;
+        let encoded = encode(way.dialect, call, model, &self.quirks).map_err(untranslatable)?;
         Ok((vec![encoded.body].into(), encoded.lossy))
+    }
+
+    fn counted(&self, model: &str, call: &Call) -> Result<Pieces, Fault> {
+        let encoded = encode_count(call, model, &self.quirks).map_err(untranslatable)?;
+        Ok(vec![encoded.body].into())
     }
 
     /// Sends and waits for the headers. A pooled connection that turns out to be dead is replaced once.
@@ -227,6 +232,10 @@ impl HttpTarget {
             }
         }
     }
+}
+
+pub(crate) fn untranslatable(error: Untranslatable) -> Fault {
+    Fault::new(FaultKind::Untranslatable, error.to_string())
 }
 
 pub(crate) async fn check_status(dialect: Dialect, response: Response<Incoming>) -> Result<Response<Incoming>, Fault> {

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::Order;
 use crate::alarm::Alarm;
-use crate::http::{HttpTarget, check_status, collect};
+use crate::http::{HttpTarget, check_status, collect, untranslatable};
 use crate::pieces::Pieces;
 use crate::reply::{Content, Reply};
 use crate::way::Way;
@@ -54,8 +54,7 @@ impl HttpTarget {
         let (body, lossy) = if *dialect == call.dialect {
             (call.adapted(&order.body.bytes().await?, model), Vec::new())
         } else {
-            let encoded = encode_embed(*dialect, call, model)
-                .map_err(|error| Fault::new(FaultKind::Untranslatable, error.to_string()))?;
+            let encoded = encode_embed(*dialect, call, model).map_err(untranslatable)?;
             (vec![encoded.body], encoded.lossy)
         };
         let raw = self.asked((&self.main, uri), body.into(), order).await?;

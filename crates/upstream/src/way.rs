@@ -94,15 +94,27 @@ impl Way {
     }
 }
 
-/// Whether a provider of this dialect counts a prompt's tokens.
-pub(crate) fn counts(dialect: Dialect) -> bool {
+/// For whom a provider counts a prompt's tokens.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counts {
+    /// For everybody: what is counted is a request like any other, inside another.
+    InAWholeRequest,
+    /// For callers of its own dialect: what is counted has fewer members than a request, and others are refused.
+    ForItsOwn,
+    /// For nobody.
+    Never,
+}
+
+/// For whom a provider of this dialect counts.
+pub(crate) fn counts(dialect: Dialect) -> Counts {
     match dialect {
-        Dialect::AnthropicMessages | Dialect::Gemini => true,
+        Dialect::Gemini => Counts::InAWholeRequest,
+        Dialect::AnthropicMessages => Counts::ForItsOwn,
         Dialect::OpenAiChat
         | Dialect::OpenAiResponses
         | Dialect::OllamaChat
         | Dialect::OllamaGenerate
-        | Dialect::OpenAiCompletions => false,
+        | Dialect::OpenAiCompletions => Counts::Never,
     }
 }
 

@@ -122,6 +122,8 @@ enum Member {
     Choices,
     OllamaFormat,
     Images,
+    /// A whole request inside another, which `countTokens` takes (Gemini).
+    Wrapped,
     /// An object of settings, whose members say what others say at the top level.
     Settings,
     Other,
@@ -141,6 +143,7 @@ impl Member {
             (Dialect::OllamaChat | Dialect::OllamaGenerate, "format") => return Self::OllamaFormat,
             (Dialect::OllamaChat | Dialect::OllamaGenerate, "think") => return Self::ReasoningEffort,
             (Dialect::OllamaGenerate, "images") => return Self::Images,
+            (Dialect::Gemini, "generateContentRequest" | "generate_content_request") => return Self::Wrapped,
             (Dialect::Gemini, "stream" | "model") => return Self::Other,
             _ => {}
         }
@@ -304,7 +307,7 @@ impl<'a> Looker<'a> {
     fn member_container(&mut self, container: Container, range: Range<usize>) {
         match (self.member, container) {
             (Member::Model, _) => self.refuse("the field `model` must be a string"),
-            (Member::Messages, Container::Array) => self.messages(),
+            (Member::Messages, Container::Array) | (Member::Wrapped, Container::Object) => self.messages(),
             (Member::Messages, Container::Object) => self.refuse(match self.dialect {
                 Dialect::OpenAiResponses => "the field `input` must be a string or an array",
                 Dialect::Gemini => "the field `contents` must be an array",
@@ -333,6 +336,7 @@ impl<'a> Looker<'a> {
                 | Member::MaxTokens
                 | Member::MaxCompletionTokens
                 | Member::Choices
+                | Member::Wrapped
                 | Member::Settings
                 | Member::Other,
                 _,
@@ -390,6 +394,7 @@ impl<'a> Looker<'a> {
                 | Member::MaxTokens
                 | Member::MaxCompletionTokens
                 | Member::Choices
+                | Member::Wrapped
                 | Member::Settings
                 | Member::Other,
                 _,

@@ -47,7 +47,7 @@ pub use models::{
 pub use refusal::{status, write_refusal};
 pub use request::{
     BadInput, Encoded, EngineChat, Quirks, ToolIdShape, Untranslatable, decode, drop_sealed_reasoning, encode,
-    engine_messages,
+    encode_count, engine_messages,
 };
 pub use rerank::{RerankCall, open_rerank, read_rerank};
 

@@ -36,9 +36,9 @@ use commonwatt_core::call::{Call, Item};
 pub use engine::{EngineChat, engine_messages};
 pub use quirks::{Quirks, ToolIdShape};
 
-use crate::Dialect;
 use crate::scan::SyntaxError;
 use crate::tape::{Tape, View};
+use crate::{Dialect, emit};
 
 /// A request that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -157,6 +157,26 @@ fn is_all_here(call: &Call) -> Result<(), Untranslatable> {
         Untranslatable::new(format!("`{field}` leads to what only its own provider keeps: {way_out}"))
     };
     kept_by_provider(call).map_or(Ok(()), |field| Err(refuse(field)))
+}
+
+/// Writes what Gemini's `:countTokens` is asked: system prompt and tools count only inside a whole request, which names
+/// its model.
+///
+/// ```text
+/// {"generateContentRequest":{"model":"models/gemini-3-pro","systemInstruction":{…},"contents":[…],"tools":[…]}}
+/// ```
+///
+/// # Errors
+/// [`Untranslatable`] when Gemini has no words for what the call asks.
+pub fn encode_count(call: &Call, model: &str, quirks: &Quirks) -> Result<Encoded, Untranslatable> {
+    let Encoded { body, lossy } = gemini_write::encode(call, model, quirks)?;
+    let mut out = Vec::with_capacity(body.len() + model.len() + 64);
+    out.extend_from_slice(br#"{"generateContentRequest":{"model":"#);
+    emit::string(&mut out, &format!("models/{model}"));
+    out.push(b',');
+    out.extend_from_slice(body.strip_prefix(b"{").unwrap_or(&body));
+    out.push(b'}');
+    Ok(Encoded { body: out.into(), lossy })
 }
 
 /// Removes thinking that a provider has sealed, since only the account and model that made it take it back. True when

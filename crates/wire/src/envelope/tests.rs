@@ -86,3 +86,14 @@ fn a_doubled_field_cannot_smuggle_another_model_past_policy() {
     let told = openai(r#"{"model":"a","messages":[],"mod\u0065l":"b"}"#).expect_err("doubled");
     assert_eq!(told, "the field `model` is given twice");
 }
+
+#[test]
+fn a_whole_request_inside_another_is_a_conversation() {
+    let path = InPath { model: "auto".into(), stream: false };
+    for name in ["generateContentRequest", "generate_content_request"] {
+        let body = Bytes::from(format!(r#"{{"{name}":{{"model":"models/m","contents":[]}}}}"#));
+        assert_eq!(open(Dialect::Gemini, Some(&path), &body).expect("valid").model, "auto");
+        let text = Bytes::from(format!(r#"{{"{name}":"contents"}}"#));
+        assert!(open(Dialect::Gemini, Some(&path), &text).is_err());
+    }
+}

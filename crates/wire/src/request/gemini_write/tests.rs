@@ -231,3 +231,15 @@ fn a_count_asks_with_a_whole_request_inside() {
     let body = json!({"generateContentRequest": {"model": "models/x", "contents": [{"parts": [{"text": "hi"}]}]}});
     assert_eq!(read(Dialect::Gemini, &body).items, [user("hi")]);
 }
+
+#[test]
+fn what_is_counted_is_a_whole_request_that_names_its_model() {
+    let mut said = call(vec![user("hi")]);
+    said.system = vec![Part::Text("Be short.".into())];
+    let encoded = crate::encode_count(&said, "gemini-3-pro", &Quirks::default()).expect("translatable");
+    let body: Value = serde_json::from_slice(&encoded.body).expect("valid JSON");
+    let inside = &body["generateContentRequest"];
+    assert_eq!((body.as_object().map(|body| body.len()), &inside["model"]), (Some(1), &json!("models/gemini-3-pro")));
+    assert_eq!(inside["systemInstruction"]["parts"][0]["text"], "Be short.");
+    assert_eq!(inside["contents"][0]["parts"][0]["text"], "hi");
+}
