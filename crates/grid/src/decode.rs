@@ -40,7 +40,10 @@ pub(crate) fn decoded(arrival: &Arrival, body: &Bytes) -> Result<(Envelope, Matt
             Ok((envelope, Matter::Conversation))
         }
         Asked::Embeddings(dialect) => {
-            let call = open_embed(dialect, body).map_err(bad)?;
+            let mut call = open_embed(dialect, body).map_err(bad)?;
+            if let Some(path) = &arrival.in_path {
+                call.model.clone_from(&path.model);
+            }
             // Each text has the window for itself.
             let needs = Requirements { embeddings: true, body_bytes: 0, ..needs };
             Ok((Envelope::of_no_conversation(&call.model, needs), Matter::Embeddings(Box::new(call))))

@@ -34,5 +34,7 @@ mod sealed;
 mod seeds;
 #[path = "stories/staying.rs"]
 mod staying;
+#[path = "stories/vectors.rs"]
+mod vectors;
 #[path = "stories/waiting.rs"]
 mod waiting;

@@ -21,6 +21,8 @@ enum Door {
     Call(Dialect),
     /// Vectors that stand for texts.
     Embed(EmbedDialect),
+    /// The same where the path names the model.
+    EmbedOf(EmbedDialect, InPath),
     Rerank,
     /// A call where the path names the model.
     CallOf(InPath),
@@ -100,6 +102,8 @@ impl Door {
         Some(match rest.rsplit_once(':') {
             Some((model, "generateContent")) => Self::CallOf(in_path(model, false)),
             Some((model, "streamGenerateContent")) => Self::CallOf(in_path(model, true)),
+            Some((model, "embedContent")) => Self::EmbedOf(EmbedDialect::GeminiOne, in_path(model, false)),
+            Some((model, "batchEmbedContents")) => Self::EmbedOf(EmbedDialect::Gemini, in_path(model, false)),
             Some((model, "countTokens")) => Self::Count(Dialect::Gemini, Some(in_path(model, false))),
             Some(_) | None => Self::Model(listed, id(rest)),
         })
@@ -107,7 +111,7 @@ impl Door {
 
     fn method(&self) -> Method {
         match self {
-            Self::Embed(_) | Self::Rerank => Method::POST,
+            Self::Embed(_) | Self::EmbedOf(..) | Self::Rerank => Method::POST,
             Self::Call(_) | Self::CallOf(_) | Self::Count(..) | Self::OllamaShow | Self::Explain | Self::Reload => {
                 Method::POST
             }
@@ -131,9 +135,9 @@ impl Door {
     fn dialect(&self, request: &Request<Incoming>) -> Dialect {
         match self {
             Self::Call(dialect) | Self::Count(dialect, _) => *dialect,
-            Self::CallOf(_) => Dialect::Gemini,
-            Self::Embed(EmbedDialect::OpenAi) | Self::Rerank => Dialect::OpenAiChat,
-            Self::Embed(EmbedDialect::Ollama | EmbedDialect::OllamaOne) => Dialect::OllamaChat,
+            Self::CallOf(_) | Self::EmbedOf(..) => Dialect::Gemini,
+            Self::Embed(of) => of.family(),
+            Self::Rerank => Dialect::OpenAiChat,
             Self::OllamaShow | Self::OllamaVersion => Dialect::OllamaChat,
             Self::Models(listed) | Self::Model(listed, _) => listed.dialect(request.headers()),
             Self::Alive | Self::Ready | Self::Metrics | Self::Status | Self::Explain | Self::Reload => {
@@ -157,6 +161,10 @@ pub(crate) async fn enter(lobby: &Lobby, request: Request<Incoming>) -> Response
         }
         Door::Embed(of) => {
             let spoken = Spoken { asked: Asked::Embeddings(of), ..Spoken::in_body(door.dialect(&request)) };
+            doors::call(lobby, spoken, request).await
+        }
+        Door::EmbedOf(of, in_path) => {
+            let spoken = Spoken { asked: Asked::Embeddings(of), ..Spoken::in_path(in_path, None) };
             doors::call(lobby, spoken, request).await
         }
         Door::Rerank => {
@@ -201,6 +209,13 @@ mod tests {
         assert_eq!(Door::at("/v1/models/auto:streamGenerateContent"), call("auto", true));
         assert_eq!(Door::at("/v1/models/a:free"), Some(Door::Model(ListedFor::Whoever, "a:free".into())));
         assert_eq!(Door::at("/v1beta/models/"), None);
+    }
+
+    #[test]
+    fn geminis_vectors_are_asked_for_one_by_one_or_many_at_once() {
+        let embed = |of| Some(Door::EmbedOf(of, InPath { model: "auto".into(), stream: false }));
+        assert_eq!(Door::at("/v1beta/models/auto:embedContent"), embed(EmbedDialect::GeminiOne));
+        assert_eq!(Door::at("/v1beta/models/auto:batchEmbedContents"), embed(EmbedDialect::Gemini));
     }
 
     #[test]

@@ -164,7 +164,9 @@ pub(crate) fn in_array(response: Response<Body>) -> Response<Body> {
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let body = match body {
         Body::Whole(object) => Body::from(Bytes::from([b"[", &*object, b"]"].concat())),
-        Body::Stream(events) => Body::Stream(Box::pin(stream::unfold(Some((events, JsonArray::default())), next_elements))),
+        Body::Stream(events) => {
+            Body::Stream(Box::pin(stream::unfold(Some((events, JsonArray::default())), next_elements)))
+        }
     };
     Response::from_parts(parts, body)
 }

@@ -28,7 +28,7 @@
 //! |---|---|---|
 //! | OpenAI | `POST /v1/chat/completions`, `/v1/responses`, `/v1/completions` | `GET /v1/models`, `POST /v1/embeddings`, `/v1/rerank` |
 //! | Anthropic | `POST /v1/messages` | `POST /v1/messages/count_tokens`, `GET /v1/models` with `anthropic-version` |
-//! | Google | `POST /v1beta/models/{model}:generateContent`, `:streamGenerateContent?alt=sse` | `:countTokens`, `GET /v1beta/models` |
+//! | Google | `POST /v1beta/models/{model}:generateContent`, `:streamGenerateContent?alt=sse` | `:countTokens`, `:batchEmbedContents`, `GET /v1beta/models` |
 //! | Ollama | `POST /api/chat`, `/api/generate` | `GET /api/tags`, `/api/version`, `POST /api/show`, `/api/embed` |
 //!
 //! On the same port, `GET /sim/requests` shows what was received and what became of it, `POST /sim/script` replaces the

@@ -90,6 +90,7 @@ impl<'a> Route<'a> {
             let errand = match wanted {
                 "generateContent" | "streamGenerateContent" => Some(Errand::Answer),
                 "countTokens" => Some(Errand::CountTokens),
+                "batchEmbedContents" => Some(Errand::Embeddings),
                 _ => None,
             };
             return Self { dialect: Dialect::Gemini, errand, address };

@@ -344,11 +344,17 @@ fn plain(stage: &Stage, question: &Question<'_>, plan: &Plan) -> Performance {
     let cue = Cue { dialect, body: question.body, settings, faults: &plan.faults, call: plan.call };
     let any = ["sim".to_owned()];
     let models: &[String] = if settings.models.is_empty() { &any } else { &settings.models };
-    let is_ollama = dialect == Dialect::OllamaChat;
     let body = match errand {
         Some(Errand::CountTokens) => dialect.count_tokens(question.body, stage.rules(address)),
-        Some(Errand::Embeddings) if is_ollama => vectors::ollama(question.body, settings.seed),
-        Some(Errand::Embeddings) => vectors::openai(question.body, settings.seed),
+        Some(Errand::Embeddings) => match dialect {
+            Dialect::OllamaChat => vectors::ollama(question.body, settings.seed),
+            Dialect::Gemini => vectors::gemini(question.body, settings.seed),
+            Dialect::ChatCompletions
+            | Dialect::Messages
+            | Dialect::Responses
+            | Dialect::OllamaGenerate
+            | Dialect::Completions => vectors::openai(question.body, settings.seed),
+        },
         Some(Errand::Rerank) => vectors::rerank(question.body, settings.seed),
         Some(Errand::Show) => shown(question.body, settings),
         Some(Errand::Version) => Ok(serde_json::json!({ "version": OLLAMA_VERSION })),

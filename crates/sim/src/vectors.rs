@@ -14,6 +14,8 @@ const DIMENSIONS: usize = 64;
 const MOST_DIMENSIONS: usize = 4096;
 /// Texts in one request.
 const MOST_TEXTS: usize = 2048;
+/// The same for Google.
+const MOST_IN_A_BATCH: usize = 100;
 
 /// What `POST /v1/embeddings` answers.
 pub(crate) fn openai(body: &[u8], seed: u64) -> Result<Value, Denial> {
@@ -61,6 +63,25 @@ pub(crate) fn ollama(body: &[u8], seed: u64) -> Result<Value, Denial> {
         "load_duration": 2_000_000,
         "prompt_eval_count": tokens(&texts),
     }))
+}
+
+/// What `POST /v1beta/models/{model}:batchEmbedContents` answers.
+pub(crate) fn gemini(body: &[u8], seed: u64) -> Result<Value, Denial> {
+    let unreadable = |error: serde_json::Error| Denial::new(400, format!("Invalid JSON payload received. {error}"));
+    let request: Value = serde_json::from_slice(body).map_err(unreadable)?;
+    let requests = list(&request, "requests");
+    if requests.is_empty() || requests.len() > MOST_IN_A_BATCH {
+        return Err(Denial::new(400, "* BatchEmbedContentsRequest.requests: at most 100 requests can be in one batch"));
+    }
+    let (mut vectors, mut all) = (Vec::new(), Vec::new());
+    for request in requests {
+        let model = words(request, "model");
+        let text = request["content"]["parts"][0]["text"].as_str().ok_or_else(|| missing("content"))?;
+        let dimensions = count(request, "outputDimensionality").unwrap_or(DIMENSIONS);
+        vectors.push(json!({ "values": vector(seed, &model, text, dimensions.clamp(1, MOST_DIMENSIONS)) }));
+        all.push(text.to_owned());
+    }
+    Ok(json!({ "embeddings": vectors, "usageMetadata": { "promptTokenCount": tokens(&all) } }))
 }
 
 /// What `POST /v1/rerank` answers: documents, the most relevant first.

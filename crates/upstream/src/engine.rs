@@ -78,7 +78,7 @@ impl EngineTarget {
         let ends = Instant::now() + Duration::from_millis(patience.total_ms);
         let late = |_| Fault::new(FaultKind::TotalTimeout, "the local model did not embed in time");
         let vectors = timeout_at(ends, self.model.embed(texts)).await.map_err(late)?.map_err(|error| fault(&error))?;
-        let mut lossy = Vec::new();
+        let mut lossy = call.beside();
         if call.dimensions.is_some() {
             lossy.push("dimensions".to_owned());
         }

@@ -9,7 +9,8 @@ use commonwatt_core::fault::{Fault, FaultKind};
 use commonwatt_core::patience::Patience;
 use commonwatt_wire::sse::{self, Framing};
 use commonwatt_wire::{
-    AnswerReader, AnswerWriter, Dialect, Quirks, Untranslatable, drop_sealed_reasoning, encode, encode_count, is_about_a_seal, read_fault,
+    AnswerReader, AnswerWriter, Dialect, Quirks, Untranslatable, drop_sealed_reasoning, encode, encode_count,
+    is_about_a_seal, read_fault,
 };
 use http::{HeaderMap, Request, Response, Uri, header};
 use http_body_util::BodyExt;

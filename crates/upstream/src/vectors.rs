@@ -1,6 +1,7 @@
 //! What is no conversation: embeddings and reranking. Small exchanges, never streamed; the answer is given in the
 //! caller's dialect.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,15 +18,24 @@ use crate::alarm::Alarm;
 use crate::http::{HttpTarget, check_status, collect, untranslatable};
 use crate::pieces::Pieces;
 use crate::reply::{Content, Reply};
-use crate::way::Way;
+use crate::way::{Verb, Way};
 
 /// The longest list of vectors: 2,048 of 4,096 numbers in JSON.
 const VECTORS_BYTES_MAX: usize = 192 << 20;
 
+/// Where a provider takes texts, and in which dialect.
+#[derive(Debug)]
+enum Embeds {
+    /// At one address for all models.
+    At(EmbedDialect, Uri),
+    /// At the address of each model.
+    OfModel(EmbedDialect),
+}
+
 /// Where a provider takes what is no conversation.
 #[derive(Debug, Default)]
 pub(crate) struct Besides {
-    embed: Option<(EmbedDialect, Uri)>,
+    embed: Option<Embeds>,
     rerank: Option<Uri>,
 }
 
@@ -35,13 +45,15 @@ impl Besides {
         let base = base_url.trim_end_matches('/');
         let at = |path: &str| format!("{base}{path}").parse::<Uri>().ok();
         match dialect {
-            Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::OpenAiCompletions => {
-                Self { embed: at("/embeddings").map(|uri| (EmbedDialect::OpenAi, uri)), rerank: at("/rerank") }
-            }
+            Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::OpenAiCompletions => Self {
+                embed: at("/embeddings").map(|uri| Embeds::At(EmbedDialect::OpenAi, uri)),
+                rerank: at("/rerank"),
+            },
             Dialect::OllamaChat | Dialect::OllamaGenerate => {
-                Self { embed: at("/api/embed").map(|uri| (EmbedDialect::Ollama, uri)), rerank: None }
+                Self { embed: at("/api/embed").map(|uri| Embeds::At(EmbedDialect::Ollama, uri)), rerank: None }
             }
-            Dialect::AnthropicMessages | Dialect::Gemini => Self::default(),
+            Dialect::Gemini => Self { embed: Some(Embeds::OfModel(EmbedDialect::Gemini)), rerank: None },
+            Dialect::AnthropicMessages => Self::default(),
         }
     }
 }
@@ -50,17 +62,20 @@ impl HttpTarget {
     /// Vectors for texts.
     pub(crate) async fn embed(&self, model: &str, order: &Order<'_>, call: &EmbedCall) -> Result<Reply, Fault> {
         let unable = || Fault::new(FaultKind::ModelNotFound, "this provider makes no embeddings");
-        let (dialect, uri) = self.besides.embed.as_ref().ok_or_else(unable)?;
-        let (body, lossy) = if *dialect == call.dialect {
+        let (dialect, uri) = match self.besides.embed.as_ref().ok_or_else(unable)? {
+            Embeds::At(dialect, uri) => (*dialect, Cow::Borrowed(uri)),
+            Embeds::OfModel(dialect) => (*dialect, Cow::Owned(self.main.uri(model, Verb::Embed)?)),
+        };
+        let (body, lossy) = if dialect == call.dialect && dialect.is_forwarded() {
             (call.adapted(&order.body.bytes().await?, model), Vec::new())
         } else {
-            let encoded = encode_embed(*dialect, call, model).map_err(untranslatable)?;
+            let encoded = encode_embed(dialect, call, model).map_err(untranslatable)?;
             (vec![encoded.body], encoded.lossy)
         };
-        let raw = self.asked((&self.main, uri), body.into(), order).await?;
-        let embedded = read_embed(*dialect, &raw)?;
+        let raw = self.asked((&self.main, &uri), body.into(), order).await?;
+        let embedded = read_embed(dialect, &raw)?;
         embedded.answers(call)?;
-        let told = if *dialect == call.dialect { raw } else { write_embed(call.dialect, &embedded, call).into() };
+        let told = if dialect == call.dialect { raw } else { write_embed(call.dialect, &embedded, call).into() };
         Ok(reply(order, told, lossy, &embedded))
     }
 

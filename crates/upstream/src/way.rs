@@ -13,6 +13,7 @@ pub(crate) enum Verb {
     Answer,
     Stream,
     Count,
+    Embed,
 }
 
 /// How one dialect is spoken to a provider.
@@ -67,6 +68,7 @@ impl Way {
                     Verb::Answer => "generateContent",
                     Verb::Stream => "streamGenerateContent?alt=sse",
                     Verb::Count => "countTokens",
+                    Verb::Embed => "batchEmbedContents",
                 };
                 let no_name = |_| Fault::new(FaultKind::ModelNotFound, "the model's name cannot stand in an address");
                 format!("{before}{model}:{verb}").parse().map_err(no_name)

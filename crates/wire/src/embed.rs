@@ -4,9 +4,16 @@
 //! POST /v1/embeddings   {"model":"m","input":["a","b"]}   {"object":"list","data":[{"index":0,"embedding":[…]},…],…}
 //! POST /api/embed       {"model":"m","input":["a","b"]}   {"model":"m","embeddings":[[…],[…]],…}
 //! POST /api/embeddings  {"model":"m","prompt":"a"}        {"embedding":[…]}
+//!
+//! POST /v1beta/models/m:embedContent        {"content":{"parts":[{"text":"a"}]}}
+//!                                           {"embedding":{"values":[…]}}
+//! POST /v1beta/models/m:batchEmbedContents  {"requests":[{"model":"models/m","content":{"parts":[{"text":"a"}]}},…]}
+//!                                           {"embeddings":[{"values":[…]},…],"usageMetadata":{…}}
 //! ```
 //!
 //! A vector that crosses keeps every bit of its 32-bit numbers.
+
+mod gemini;
 
 use std::ops::Range;
 
@@ -32,6 +39,10 @@ pub enum EmbedDialect {
     Ollama,
     /// `POST /api/embeddings`, the older one: a single text.
     OllamaOne,
+    /// `POST /v1beta/models/{model}:batchEmbedContents`.
+    Gemini,
+    /// `POST /v1beta/models/{model}:embedContent`: a single text.
+    GeminiOne,
 }
 
 impl EmbedDialect {
@@ -40,14 +51,27 @@ impl EmbedDialect {
         match self {
             Self::OpenAi | Self::Ollama => "input",
             Self::OllamaOne => "prompt",
+            Self::Gemini => "requests",
+            Self::GeminiOne => "content",
+        }
+    }
+
+    /// Whether a body names the model in one place only, so that another can be put there and the rest forwarded.
+    #[must_use]
+    pub fn is_forwarded(self) -> bool {
+        match self {
+            Self::OpenAi | Self::Ollama | Self::OllamaOne => true,
+            Self::Gemini | Self::GeminiOne => false,
         }
     }
 
     /// The dialect of conversations whose errors it shares.
-    fn family(self) -> Dialect {
+    #[must_use]
+    pub fn family(self) -> Dialect {
         match self {
             Self::OpenAi => Dialect::OpenAiChat,
             Self::Ollama | Self::OllamaOne => Dialect::OllamaChat,
+            Self::Gemini | Self::GeminiOne => Dialect::Gemini,
         }
     }
 }
@@ -57,7 +81,7 @@ impl EmbedDialect {
 pub struct EmbedCall {
     /// The dialect in which the client wrote it.
     pub dialect: EmbedDialect,
-    /// The route or model that the client named.
+    /// The route or model that the client named; empty where the path does that (Gemini).
     pub model: String,
     /// The texts; none when they came as tokens.
     pub inputs: Vec<Text>,
@@ -71,11 +95,44 @@ pub struct EmbedCall {
     pub user: Option<String>,
     /// Fields without a place here, in order, as `(name, value)`.
     pub extra: Vec<(String, RawJson)>,
+    /// The same of each text alone, where a dialect says something of each (Gemini).
+    pub each: Vec<Vec<(String, RawJson)>>,
     /// Where the value of `model` stands in the body, quotes included.
     pub(crate) model_range: Range<usize>,
 }
 
 impl EmbedCall {
+    /// A call without any text.
+    fn empty(dialect: EmbedDialect) -> Self {
+        Self {
+            dialect,
+            model: String::new(),
+            inputs: Vec::new(),
+            token_inputs: 0,
+            dimensions: None,
+            base64: false,
+            user: None,
+            extra: Vec::new(),
+            each: Vec::new(),
+            model_range: 0..0,
+        }
+    }
+
+    /// The names of fields without a place here, each once, as they may stand in a header.
+    #[must_use]
+    pub fn beside(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for (name, _) in self.extra.iter().chain(self.each.iter().flatten()) {
+            let name: String = name.chars().map(|c| if c.is_ascii_graphic() { c } else { '?' }).take(96).collect();
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        // More than a few say no more.
+        names.truncate(30);
+        names
+    }
+
     /// How many vectors are asked for.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -97,18 +154,11 @@ impl EmbedCall {
 pub fn open_embed(dialect: EmbedDialect, body: &Bytes) -> Result<EmbedCall, BadInput> {
     let mut tape = Tape::default();
     let root = tape.read_shared(body).map_err(|error| BadInput::syntax(error, body))?;
+    if dialect.family() == Dialect::Gemini {
+        return gemini::open(dialect, &root);
+    }
     let (model, model_range) = model(&root)?;
-    let mut call = EmbedCall {
-        dialect,
-        model,
-        inputs: Vec::new(),
-        token_inputs: 0,
-        dimensions: None,
-        base64: false,
-        user: None,
-        extra: Vec::new(),
-        model_range,
-    };
+    let mut call = EmbedCall { model, model_range, ..EmbedCall::empty(dialect) };
     for (key, value) in root.members() {
         match &*key {
             "model" => {}
@@ -165,7 +215,7 @@ fn inputs(call: &mut EmbedCall, root: &View<'_>) -> Result<(), BadInput> {
     }
     let must = match call.dialect {
         EmbedDialect::OpenAi | EmbedDialect::Ollama => "a string, or an array of strings that is not empty",
-        EmbedDialect::OllamaOne => "a string",
+        EmbedDialect::OllamaOne | EmbedDialect::Gemini | EmbedDialect::GeminiOne => "a string",
     };
     let wrong = || BadInput::field(name, must);
     let first = input.items().next().filter(|_| call.dialect != EmbedDialect::OllamaOne).ok_or_else(wrong)?;
@@ -195,12 +245,20 @@ pub fn encode_embed(dialect: EmbedDialect, call: &EmbedCall, model: &str) -> Res
     let mut lossy = Vec::new();
     let mut out = Vec::with_capacity(256);
     let mut body = Object::open(&mut out);
-    body.string("model", model);
+    if dialect.family() != Dialect::Gemini {
+        body.string("model", model);
+    }
     match (dialect, call.inputs.as_slice()) {
         (EmbedDialect::OllamaOne, [text]) => body.text("prompt", text),
-        (EmbedDialect::OllamaOne, _) => {
+        (EmbedDialect::GeminiOne, [text]) => gemini::write(&mut body, call, (0, text), model),
+        (EmbedDialect::OllamaOne | EmbedDialect::GeminiOne, _) => {
             return Err(Untranslatable::new("this dialect embeds a single text at a time"));
         }
+        (EmbedDialect::Gemini, texts) if texts.len() > gemini::BATCH_MAX => {
+            let message = format!("this dialect embeds at most {} texts at a time", gemini::BATCH_MAX);
+            return Err(Untranslatable::new(message));
+        }
+        (EmbedDialect::Gemini, _) => gemini::write_batch(&mut body, call, model),
         (EmbedDialect::OpenAi | EmbedDialect::Ollama, texts) => {
             let mut input = body.array("input");
             texts.iter().for_each(|text| emit::text(input.item(), text));
@@ -210,26 +268,23 @@ pub fn encode_embed(dialect: EmbedDialect, call: &EmbedCall, model: &str) -> Res
     match (call.dimensions, dialect) {
         (Some(_), EmbedDialect::OllamaOne) => lossy.push("dimensions".to_owned()),
         (Some(wanted), EmbedDialect::OpenAi | EmbedDialect::Ollama) => body.whole("dimensions", u64::from(wanted)),
-        (None, _) => {}
+        // It stands with each text.
+        (Some(_), EmbedDialect::Gemini | EmbedDialect::GeminiOne) | (None, _) => {}
     }
     match (&call.user, dialect) {
         (Some(user), EmbedDialect::OpenAi) => body.string("user", user),
-        (Some(_), EmbedDialect::Ollama | EmbedDialect::OllamaOne) => lossy.push("user".to_owned()),
+        (Some(_), _) => lossy.push("user".to_owned()),
         (None, _) => {}
     }
     if call.base64 && dialect == EmbedDialect::OpenAi {
         body.string("encoding_format", "base64");
     }
-    for (name, value) in &call.extra {
-        if dialect.family() == call.dialect.family() {
-            body.json(name, value);
-        } else {
-            lossy.push(name.chars().map(|c| if c.is_ascii_graphic() { c } else { '?' }).take(96).collect());
-        }
+    if dialect.family() == call.dialect.family() {
+        call.extra.iter().for_each(|(name, value)| body.json(name, value));
+    } else {
+        lossy.extend(call.beside());
     }
     body.close();
-    // The notes are for a header: more than a few say no more.
-    lossy.truncate(32);
     Ok(Encoded { body: out.into(), lossy })
 }
 
@@ -275,6 +330,8 @@ pub fn read_embed(dialect: EmbedDialect, body: &[u8]) -> Result<Embedded, Fault>
             member(&root, "embeddings")?.items().map(|item| vector(&item)).collect::<Result<_, _>>()?
         }
         EmbedDialect::OllamaOne => vec![vector(&member(&root, "embedding")?)?],
+        EmbedDialect::Gemini => member(&root, "embeddings")?.items().map(values).collect::<Result<_, _>>()?,
+        EmbedDialect::GeminiOne => root.get("embedding").map(values).into_iter().collect::<Result<_, _>>()?,
     };
     let Some(first) = vectors.first() else { return Err(Fault::new(FaultKind::Empty, "the answer has no vectors")) };
     if vectors.iter().any(|vector| vector.len() != first.len()) {
@@ -286,6 +343,7 @@ pub fn read_embed(dialect: EmbedDialect, body: &[u8]) -> Result<Embedded, Fault>
     let usage = root.get("usage");
     let counted = |name: &str| usage.and_then(|usage| usage.get_whole(name));
     let tokens = counted("prompt_tokens").or_else(|| counted("total_tokens"));
+    let tokens = tokens.or_else(|| root.get("usageMetadata")?.get_whole("promptTokenCount"));
     let prompt_tokens = tokens.or_else(|| root.get_whole("prompt_eval_count")).unwrap_or(0);
     Ok(Embedded { vectors, prompt_tokens, model: root.get_string("model").unwrap_or_default().into_owned() })
 }
@@ -297,6 +355,11 @@ fn malformed(message: impl Into<String>) -> Fault {
 fn member<'a>(root: &View<'a>, name: &str) -> Result<View<'a>, Fault> {
     let found = root.get(name).filter(|value| value.kind() == Kind::Array);
     found.ok_or_else(|| malformed(format!("the answer has no `{name}`")))
+}
+
+/// Google's `{"values":[…]}`.
+fn values(embedding: View<'_>) -> Result<Vec<f32>, Fault> {
+    vector(&embedding.get("values").ok_or_else(|| malformed("an entry of the answer has no `values`"))?)
 }
 
 /// OpenAI's vectors, in the order of their indexes.
@@ -374,9 +437,27 @@ pub fn write_embed(dialect: EmbedDialect, embedded: &Embedded, call: &EmbedCall)
         EmbedDialect::OllamaOne => {
             write_vector(body.key("embedding"), embedded.vectors.first().map_or(&[], Vec::as_slice));
         }
+        EmbedDialect::Gemini => {
+            let mut list = body.array("embeddings");
+            embedded.vectors.iter().for_each(|vector| write_values(list.object(), vector));
+            list.close();
+            let mut usage = body.object("usageMetadata");
+            usage.whole("promptTokenCount", embedded.prompt_tokens);
+            usage.whole("totalTokenCount", embedded.prompt_tokens);
+            usage.close();
+        }
+        EmbedDialect::GeminiOne => {
+            write_values(body.object("embedding"), embedded.vectors.first().map_or(&[], Vec::as_slice));
+        }
     }
     body.close();
     out
+}
+
+/// Google's `{"values":[…]}`.
+fn write_values(mut embedding: Object<'_>, vector: &[f32]) {
+    write_vector(embedding.key("values"), vector);
+    embedding.close();
 }
 
 /// Each number is the shortest text that reads back as the same 32 bits.

@@ -34,6 +34,7 @@ use bytes::Bytes;
 use commonwatt_core::call::{Call, Item};
 
 pub use engine::{EngineChat, engine_messages};
+pub(crate) use gemini_schema::{camel, member};
 pub use quirks::{Quirks, ToolIdShape};
 
 use crate::scan::SyntaxError;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use EmbedDialect::{Ollama, OllamaOne, OpenAi};
+use EmbedDialect::{Gemini, GeminiOne, Ollama, OllamaOne, OpenAi};
 
 fn opened(dialect: EmbedDialect, body: &Value) -> EmbedCall {
     open_embed(dialect, &body.to_string().into()).expect("a valid request")
@@ -180,4 +180,75 @@ proptest! {
             let _ = read_embed(dialect, &bytes);
         }
     }
+}
+
+#[test]
+fn gemini_is_asked_for_each_text_and_keeps_what_it_alone_knows() {
+    let call = opened(OpenAi, &json!({"model": "m", "input": ["a\nb", "c"], "dimensions": 8, "user": "u"}));
+    let one = |text: &str| json!({"model": "models/target", "content": {"parts": [{"text": text}]}, "outputDimensionality": 8});
+    assert_eq!(written(Gemini, &call), (json!({"requests": [one("a\nb"), one("c")]}), vec!["user".to_owned()]));
+
+    let request = |text: &str, title: &str| {
+        json!({"model": "models/x", "content": {"role": "user", "parts": [{"text": text}]}, "title": title,
+            "task_type": "RETRIEVAL_DOCUMENT", "output_dimensionality": 8})
+    };
+    let call = opened(Gemini, &json!({"requests": [request("a", "A"), request("b", "B")]}));
+    assert_eq!((call.count(), call.dimensions, call.model.as_str()), (2, Some(8), ""));
+    let (body, lossy) = written(Gemini, &call);
+    assert_eq!((&body["requests"][1]["title"], lossy), (&json!("B"), vec![]));
+    assert_eq!(body["requests"][0]["taskType"], "RETRIEVAL_DOCUMENT");
+    let lost = vec!["title".to_owned(), "taskType".to_owned()];
+    assert_eq!(written(OpenAi, &call), (json!({"model": "target", "input": ["a", "b"], "dimensions": 8}), lost));
+}
+
+#[test]
+fn gemini_takes_a_single_text_too() {
+    let call = opened(
+        GeminiOne,
+        &json!({"content": {"parts": [{"text": "a"}, {"text": "b"}]}, "taskType": "QUESTION_ANSWERING"}),
+    );
+    let one =
+        json!({"model": "models/target", "content": {"parts": [{"text": "a\nb"}]}, "taskType": "QUESTION_ANSWERING"});
+    assert_eq!(written(GeminiOne, &call), (one.clone(), vec![]));
+    assert_eq!(written(Gemini, &call), (json!({"requests": [one]}), vec![]));
+    let embedded = Embedded { vectors: vec![vec![0.5]], prompt_tokens: 1, model: String::new() };
+    let body = String::from_utf8(write_embed(GeminiOne, &embedded, &call)).expect("text");
+    assert_eq!(body, r#"{"embedding":{"values":[0.5]}}"#);
+}
+
+#[test]
+fn geminis_vectors_are_read_and_written() {
+    let body = br#"{"embeddings":[{"values":[0.5,1]},{"values":[2,3]}],"usageMetadata":{"promptTokenCount":5}}"#;
+    let embedded = read_embed(Gemini, body).expect("an answer");
+    assert_eq!((embedded.vectors.len(), embedded.prompt_tokens), (2, 5));
+    let call = opened(OpenAi, &json!({"model": "m", "input": ["a", "b"]}));
+    assert_eq!(read_embed(Gemini, &write_embed(Gemini, &embedded, &call)), Ok(embedded));
+    let kind = |dialect, body: &[u8]| read_embed(dialect, body).expect_err("no answer").kind;
+    assert_eq!(kind(Gemini, br#"{"embeddings":[]}"#), FaultKind::Empty);
+    assert_eq!(kind(Gemini, br#"{"embeddings":[{}]}"#), FaultKind::Malformed);
+    assert_eq!(kind(GeminiOne, b"{}"), FaultKind::Empty);
+    assert_eq!(kind(Gemini, br#"{"error":{"code":400,"status":"INVALID_ARGUMENT"}}"#), FaultKind::BadRequest);
+}
+
+#[test]
+fn what_gemini_does_not_embed_is_told() {
+    let content = json!({"parts": [{"text": "a"}]});
+    let image = json!({"parts": [{"inlineData": {"mimeType": "image/png", "data": "AA=="}}]});
+    let parts = "the field `requests[0].content` must be a content with parts of text";
+    let cases = [
+        (json!({}), "the field `requests` must be an array that is not empty"),
+        (json!({"requests": []}), "the field `requests` must be an array that is not empty"),
+        (json!({"requests": [{}]}), parts),
+        (json!({"requests": [{"content": image}]}), parts),
+        (
+            json!({"requests": [{"content": content, "outputDimensionality": 8}, {"content": content}]}),
+            "the field `requests[].outputDimensionality` must be the same in all requests",
+        ),
+    ];
+    for (body, sentence) in cases {
+        assert_eq!(told(Gemini, &body), sentence);
+    }
+    let call = opened(OpenAi, &json!({"model": "m", "input": vec!["a"; 101]}));
+    let error = encode_embed(Gemini, &call, "m").expect_err("too many").to_string();
+    assert_eq!(error, "this dialect embeds at most 100 texts at a time");
 }

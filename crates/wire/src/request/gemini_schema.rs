@@ -117,7 +117,7 @@ fn bound(key: &str, value: &View<'_>, object: &mut Object<'_>) {
 }
 
 /// A name in the spelling of Google's JSON: both `system_instruction` and `systemInstruction` are taken.
-pub(super) fn camel<'a>(name: &Cow<'a, str>) -> Cow<'a, str> {
+pub(crate) fn camel<'a>(name: &Cow<'a, str>) -> Cow<'a, str> {
     if !name.trim_start_matches('_').contains('_') {
         return name.clone();
     }
@@ -137,7 +137,7 @@ pub(super) fn camel<'a>(name: &Cow<'a, str>) -> Cow<'a, str> {
 }
 
 /// A member that is there and is not null, in either spelling.
-pub(super) fn member<'a>(value: &View<'a>, name: &str) -> Option<View<'a>> {
+pub(crate) fn member<'a>(value: &View<'a>, name: &str) -> Option<View<'a>> {
     value.members().find(|(key, value)| camel(key) == name && !value.is_null()).map(|(_, value)| value)
 }
 
