@@ -58,6 +58,8 @@ pub enum Delta {
     Opaque(String, RawJson),
     /// Log probabilities of the text just sent, in OpenAI's shape: the value of `logprobs.content`.
     Logprobs(RawJson),
+    /// Why the provider took parts of the request out before the model read it: its own words.
+    Unread(String),
     /// The model has ended.
     Finished(Finish),
     /// All tokens used so far; a later one replaces an earlier one.
@@ -76,6 +78,7 @@ impl Delta {
             | Self::Opaque(..) => true,
             Self::Started { .. }
             | Self::ReasoningSignature(_)
+            | Self::Unread(_)
             | Self::EncryptedReasoning { .. }
             | Self::ToolCallSignature { .. }
             | Self::Logprobs(_)
@@ -218,6 +221,8 @@ impl Answer {
             }
             Delta::Opaque(kind, raw) => self.blocks.push(Block::Opaque(kind, raw)),
             Delta::Logprobs(raw) => self.logprobs.push(raw),
+            // It is said of the request.
+            Delta::Unread(_) => {}
             Delta::Finished(finish) => self.finish = Some(finish),
             Delta::Usage(usage) => self.usage = Some(usage),
         }

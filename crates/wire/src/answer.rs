@@ -18,6 +18,7 @@ mod responses_echo;
 mod responses_items;
 mod responses_read;
 mod responses_write;
+mod unread;
 
 use bytes::Bytes;
 use commonwatt_core::answer::{Answer, Delta, Finish};
@@ -320,6 +321,7 @@ fn lost(dialect: Dialect, delta: &Delta) -> Option<String> {
     let (at_home, name): (&[Dialect], &str) = match delta {
         Delta::Opaque(kind, _) if dialect == Dialect::Gemini && gemini_write::knows(kind) => return None,
         Delta::Opaque(kind, _) => return Some(format!("content block `{}`", printable(kind))),
+        Delta::Unread(why) => return Some(format!("reasoning (removed by the provider: {why})")),
         Delta::ReasoningSignature(signature) if signature.is_empty() => return None,
         Delta::ReasoningSignature(_) => (&[Dialect::AnthropicMessages], "thinking.signature"),
         Delta::RedactedReasoning(_) => (&[Dialect::AnthropicMessages], "redacted_thinking"),

@@ -3,7 +3,7 @@
 use commonwatt_core::answer::{Delta, Usage};
 use commonwatt_core::fault::{Fault, FaultKind};
 
-use super::{finish, usage};
+use super::{finish, unread, usage};
 use crate::tape::{Kind, View};
 
 #[derive(Debug, Default)]
@@ -60,6 +60,7 @@ impl Reader {
             }
             "content_block_stop" => self.block_ended(block, out),
             "message_delta" => {
+                unread::read(root, out);
                 self.used(root, out);
                 if let Some(delta) = root.get("delta") {
                     stopped(&delta, out);
@@ -75,6 +76,7 @@ impl Reader {
     fn started(&mut self, message: &View<'_>, out: &mut Vec<Delta>) {
         let text = |name: &str| message.get_string(name).unwrap_or_default().into_owned();
         out.push(Delta::Started { id: text("id"), model: text("model") });
+        unread::read(message, out);
         if message.get("stop_reason").is_none() {
             self.used(message, out);
         }

@@ -53,7 +53,7 @@ impl Writer {
     pub(super) fn write(&mut self, delta: &Delta, out: &mut Vec<u8>) {
         match delta {
             // The start is written with the first content, so that it can tell the prompt's tokens.
-            Delta::Started { .. } | Delta::Logprobs(_) => {}
+            Delta::Started { .. } | Delta::Logprobs(_) | Delta::Unread(_) => {}
             // Other dialects' seals and blocks have no place in this one.
             Delta::EncryptedReasoning { .. } | Delta::ToolCallSignature { .. } | Delta::Opaque(..) => {}
             Delta::Finished(finish) => self.finish = Some(finish.clone()),
@@ -116,6 +116,7 @@ impl Writer {
             | Delta::Opaque(..)
             | Delta::Refusal(_)
             | Delta::Logprobs(_)
+            | Delta::Unread(_)
             | Delta::Finished(_)
             | Delta::Usage(_) => false,
         });
@@ -187,6 +188,7 @@ impl Writer {
             | Delta::ToolCallSignature { .. }
             | Delta::Opaque(..)
             | Delta::Logprobs(_)
+            | Delta::Unread(_)
             | Delta::Finished(_)
             | Delta::Usage(_) => {}
         }

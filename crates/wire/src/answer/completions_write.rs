@@ -26,6 +26,7 @@ impl Writer {
             Delta::Started { .. }
             | Delta::Reasoning(_)
             | Delta::ReasoningSignature(_)
+            | Delta::Unread(_)
             | Delta::RedactedReasoning(_)
             | Delta::EncryptedReasoning { .. }
             | Delta::ToolCallStarted { .. }

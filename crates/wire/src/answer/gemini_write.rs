@@ -42,6 +42,7 @@ impl Writer {
             // Other dialects' seals have no place in this one, and neither have their log probabilities.
             Delta::Started { .. }
             | Delta::ReasoningSignature(_)
+            | Delta::Unread(_)
             | Delta::RedactedReasoning(_)
             | Delta::EncryptedReasoning { .. }
             | Delta::Logprobs(_) => {}

@@ -72,6 +72,7 @@ impl Writer {
             // Seals have no place in this dialect, and every line tells the model anew.
             Delta::Started { .. }
             | Delta::ReasoningSignature(_)
+            | Delta::Unread(_)
             | Delta::RedactedReasoning(_)
             | Delta::EncryptedReasoning { .. }
             | Delta::ToolCallSignature { .. }

@@ -27,6 +27,7 @@ impl Writer {
             Delta::Usage(usage) => self.usage = Some(*usage),
             // Seals have no place in this dialect, but for the one for which Google has made a place.
             Delta::ReasoningSignature(_)
+            | Delta::Unread(_)
             | Delta::RedactedReasoning(_)
             | Delta::EncryptedReasoning { .. }
             | Delta::Opaque(..) => {}

@@ -13,7 +13,7 @@ use commonwatt_core::answer::{Delta, Finish};
 use commonwatt_core::call::RawJson;
 use commonwatt_core::fault::{Fault, FaultKind};
 
-use super::{finish, usage};
+use super::{finish, unread, usage};
 use crate::tape::{Kind, View};
 use crate::{Dialect, fault};
 
@@ -177,6 +177,7 @@ impl Reader {
             let list = format!("[{}]", std::mem::take(&mut self.annotations));
             out.push(Delta::Opaque("annotations".to_owned(), RawJson(list.into())));
         }
+        unread::read(response, out);
         let reason = response.get("incomplete_details").and_then(|details| details.get_string("reason"));
         let finish = finish::from_responses(status, reason.as_deref());
         let asks = finish == Finish::Stop && !self.tools.is_empty();

@@ -99,7 +99,7 @@ impl Writer {
             }
             Delta::ToolCallArguments { index, fragment } => self.arguments(*index, fragment, out),
             Delta::Logprobs(list) => self.logprobs(list, out),
-            Delta::ToolCallSignature { .. } | Delta::Opaque(..) => {}
+            Delta::ToolCallSignature { .. } | Delta::Opaque(..) | Delta::Unread(_) => {}
         }
     }
 
