@@ -70,8 +70,8 @@ pub struct Relay {
 }
 
 enum Encoder {
-    /// The caller's dialect is the provider's.
-    Verbatim(Dialect),
+    /// The caller's dialect is the provider's. The last event that said something may be needed to number another.
+    Verbatim { dialect: Dialect, last: Bytes },
     /// It is not.
     Translated { writer: Box<AnswerWriter>, out: Vec<u8> },
 }
@@ -111,7 +111,7 @@ impl Relay {
             }
             Content::Stream(frames) => {
                 let encoder = if verbatim {
-                    Encoder::Verbatim(settlement.dialect())
+                    Encoder::Verbatim { dialect: settlement.dialect(), last: Bytes::new() }
                 } else {
                     let writer = Box::new(AnswerWriter::new(settlement.dialect(), settlement.head()));
                     Encoder::Translated { writer, out: Vec::new() }
@@ -143,7 +143,13 @@ impl Relay {
             self.ending.get_or_insert_default();
         }
         let bytes = match &mut self.encoder {
-            Encoder::Verbatim(_) => frame.raw.unwrap_or_default(),
+            Encoder::Verbatim { last, .. } => {
+                let raw = frame.raw.unwrap_or_default();
+                if !raw.is_empty() && !raw.starts_with(b":") {
+                    *last = raw.clone();
+                }
+                raw
+            }
             Encoder::Translated { writer, out } => {
                 frame.deltas.iter().for_each(|delta| writer.write(delta, out));
                 Bytes::from(std::mem::take(out))
@@ -183,7 +189,7 @@ impl Relay {
         self.over = true;
         let mut out = Vec::new();
         match &mut self.encoder {
-            Encoder::Verbatim(dialect) => AnswerWriter::refuse_verbatim(*dialect, refusal, &mut out),
+            Encoder::Verbatim { dialect, last } => AnswerWriter::refuse_verbatim(*dialect, last, refusal, &mut out),
             Encoder::Translated { writer, .. } => writer.refuse(refusal, &mut out),
         }
         Bytes::from(out)

@@ -28,6 +28,8 @@ mod history;
 mod leaving;
 #[path = "stories/prompt_length.rs"]
 mod prompt_length;
+#[path = "stories/numbers.rs"]
+mod numbers;
 #[path = "stories/sealed.rs"]
 mod sealed;
 #[path = "stories/seeds.rs"]

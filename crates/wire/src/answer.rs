@@ -296,12 +296,17 @@ impl AnswerWriter {
 
     /// Tells the caller of an error in the stream; nothing may follow.
     pub fn refuse(&mut self, refusal: &Refusal, out: &mut Vec<u8>) {
-        Self::refuse_verbatim(self.dialect, refusal, out);
+        let number = match &self.form {
+            Form::Responses(writer) => writer.next_number(),
+            Form::OpenAi(_) | Form::Anthropic(_) | Form::Gemini(_) | Form::Ollama(_) | Form::Completions(_) => 0,
+        };
+        refusal::write_event(self.dialect, refusal, number, out);
     }
 
-    /// The same for a stream that was forwarded and not written here.
-    pub fn refuse_verbatim(dialect: Dialect, refusal: &Refusal, out: &mut Vec<u8>) {
-        refusal::write_event(dialect, refusal, out);
+    /// The same for a stream that was forwarded and not written here, after its last event.
+    pub fn refuse_verbatim(dialect: Dialect, last: &Bytes, refusal: &Refusal, out: &mut Vec<u8>) {
+        let number = if dialect == Dialect::OpenAiResponses { responses_read::next_number(last) } else { 0 };
+        refusal::write_event(dialect, refusal, number, out);
     }
 
     /// What ends a stream of that dialect, for one that was forwarded and lacks it; nothing where the last event is the

@@ -49,10 +49,10 @@ pub fn write_refusal(dialect: Dialect, refusal: &Refusal, request_id: &str) -> V
     out
 }
 
-/// A refusal inside a stream that has begun.
-pub(crate) fn write_event(dialect: Dialect, refusal: &Refusal, out: &mut Vec<u8>) {
+/// A refusal inside a stream that has begun; `number` is that of its event, in the dialect that numbers them (Responses).
+pub(crate) fn write_event(dialect: Dialect, refusal: &Refusal, number: u64, out: &mut Vec<u8>) {
     if dialect == Dialect::OpenAiResponses {
-        return responses_event(refusal, out);
+        return responses_event(refusal, number, out);
     }
     let (before, after) = match dialect {
         Dialect::OpenAiChat | Dialect::OpenAiCompletions | Dialect::OpenAiResponses | Dialect::Gemini => {
@@ -111,17 +111,13 @@ fn write(dialect: Dialect, refusal: &Refusal, request_id: Option<&str>, out: &mu
     body.close();
 }
 
-/// The number of an event after which none comes. Whoever breaks a stream off need not have counted its events; this one
-/// is larger than all, and fits the 32 bits that some clients have for it.
-const LAST_EVENT: u64 = i32::MAX as u64;
-
 /// Responses' `error` event, which is flat.
-fn responses_event(refusal: &Refusal, out: &mut Vec<u8>) {
+fn responses_event(refusal: &Refusal, number: u64, out: &mut Vec<u8>) {
     let (kind, code, param) = openai(refusal.kind);
     out.extend_from_slice(b"event: error\ndata: ");
     let mut body = Object::open(out);
     body.string("type", "error");
-    body.whole("sequence_number", LAST_EVENT);
+    body.whole("sequence_number", number);
     body.string("code", code.unwrap_or(kind));
     body.string("message", &refusal.message);
     match param {

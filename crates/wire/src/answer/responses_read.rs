@@ -9,13 +9,14 @@
 //! data: {"type":"response.completed","response":{"status":"completed","output":[…],"usage":{…}}}
 //! ```
 
+use bytes::Bytes;
 use commonwatt_core::answer::{Delta, Finish};
 use commonwatt_core::call::RawJson;
 use commonwatt_core::fault::{Fault, FaultKind};
 
 use super::{finish, unread, usage};
-use crate::tape::{Kind, View};
-use crate::{Dialect, fault};
+use crate::tape::{Kind, Tape, View};
+use crate::{Dialect, fault, sse};
 
 #[derive(Debug, Default)]
 pub(super) struct Reader {
@@ -58,6 +59,17 @@ struct Tool {
     item: u64,
     /// Arguments that stood in the item's start, for servers that send no others.
     held: String,
+}
+
+/// The number that follows that of an event; zero after one that has none, as some servers send them.
+pub(super) fn next_number(event: &Bytes) -> u64 {
+    let mut framer = sse::Framer::default();
+    // An event that was cut out of a stream is not too large for another framer.
+    let pushed = framer.push(event.clone()).is_ok();
+    let event = framer.next().or_else(|| framer.finish()).filter(|_| pushed);
+    let mut tape = Tape::default();
+    let root = event.as_ref().and_then(|event| tape.read(event.data().trim_ascii()).ok());
+    root.and_then(|root| root.get_whole("sequence_number")).map_or(0, |number| number.saturating_add(1))
 }
 
 /// Reads a whole answer.
@@ -333,7 +345,6 @@ mod tests {
 
     use super::*;
     use crate::read_whole;
-    use crate::tape::Tape;
 
     /// The answer that events add up to; they end with a completed response.
     fn heard(events: &[&str]) -> Answer {
@@ -377,6 +388,13 @@ mod tests {
             r#"{"type":"response.output_item.added","output_index":0,"item":{"type":"function_call","call_id":"a","name":"f","arguments":"{\"n\":1}"}}"#,
         ]);
         assert_eq!(answer.tool_calls().next().expect("a call").arguments, r#"{"n":1}"#);
+    }
+
+    #[test]
+    fn the_number_after_an_event_is_one_more() {
+        let number = |event: &'static str| next_number(&Bytes::from_static(event.as_bytes()));
+        let event = "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"sequence_number\":41}\n\n";
+        assert_eq!((number(event), number("data: {}\n\n"), number(": ping\n\n"), number("")), (42, 0, 0, 0));
     }
 
     #[test]

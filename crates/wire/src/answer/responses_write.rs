@@ -71,6 +71,11 @@ impl Writer {
         }
     }
 
+    /// The number of the event that would come next.
+    pub(super) fn next_number(&self) -> u64 {
+        self.sequence
+    }
+
     pub(super) fn write(&mut self, delta: &Delta, out: &mut Vec<u8>) {
         match delta {
             Delta::Finished(finish) => self.finish = Some(finish.clone()),

@@ -331,8 +331,8 @@ fn an_answer_that_never_finished_gets_no_false_end() {
 fn a_refusal_in_a_stream_is_an_error_event_in_the_dialect() {
     let refusal = Refusal::new(RefusalKind::UpstreamFailed, "the answer broke off");
     let mut out = Vec::new();
-    AnswerWriter::refuse_verbatim(OpenAi, &refusal, &mut out);
-    AnswerWriter::refuse_verbatim(Anthropic, &refusal, &mut out);
+    AnswerWriter::refuse_verbatim(OpenAi, &Bytes::new(), &refusal, &mut out);
+    AnswerWriter::refuse_verbatim(Anthropic, &Bytes::new(), &refusal, &mut out);
     let expected = "data: {\"error\":{\"message\":\"the answer broke off\",\"type\":\"server_error\",\"param\":null,\"code\":\"upstream_failed\"}}\n\n\
         event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"the answer broke off\"}}\n\n";
     assert_eq!(String::from_utf8(out).expect("text"), expected);

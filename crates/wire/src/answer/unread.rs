@@ -38,8 +38,6 @@ pub(super) fn read(root: &View<'_>, out: &mut Vec<Delta>) {
 mod tests {
     use crate::{AnswerWriter, Dialect, Head, lost_in, read_whole};
 
-    use super::*;
-
     const LOST: &str = "reasoning (removed by the provider: model_mismatch prefix_mismatch)";
 
     #[test]
