@@ -30,6 +30,8 @@ mod leaving;
 mod prompt_length;
 #[path = "stories/numbers.rs"]
 mod numbers;
+#[path = "stories/richer.rs"]
+mod richer;
 #[path = "stories/sealed.rs"]
 mod sealed;
 #[path = "stories/seeds.rs"]

@@ -108,7 +108,7 @@ fn add_account(
     let patience = spec.timeouts.over(timeouts.over(base));
     let target = HttpTarget::new(
         http.clone(),
-        (spec.dialect, &spec.also),
+        (spec.dialect, &spec.also, spec.richer()),
         &spec.base_url,
         key.as_deref(),
         (spec.quirks.clone(), patience),
@@ -130,7 +130,7 @@ fn add_account(
 /// and, at a server on this machine, those it was found to serve.
 fn models_of(spec: &ProviderSpec, found: Vec<String>) -> Vec<(String, bool)> {
     let can_chat = |model: &&String| !model.to_ascii_lowercase().contains("embed");
-    let default = spec.default_model.clone().or_else(|| found.iter().find(can_chat).cloned());
+    let default = spec.auto_model().cloned().or_else(|| found.iter().find(can_chat).cloned());
     let described = spec.model.keys().cloned();
     let mut models: Vec<(String, bool)> = Vec::new();
     for model in default.clone().into_iter().chain(found).chain(described) {

@@ -126,6 +126,18 @@ mod tests {
     }
 
     #[test]
+    fn a_richer_dialect_is_spoken_and_its_model_is_described() {
+        for spec in builtin().unwrap().iter().filter(|spec| spec.richer.is_some()) {
+            let richer = spec.richer().unwrap_or_else(|| panic!("{} does not speak it", spec.id));
+            assert_ne!(richer.dialect, spec.dialect, "{}", spec.id);
+            assert!(spec.auto_model().is_some_and(|model| spec.model.contains_key(model)), "{}", spec.id);
+            let mut moved = spec.clone();
+            moved.moved();
+            assert_eq!(moved.auto_model(), spec.default_model.as_ref(), "{}", spec.id);
+        }
+    }
+
+    #[test]
     fn every_cloud_has_a_key_and_a_model_for_auto() {
         for spec in builtin().unwrap().iter().filter(|spec| spec.local.is_none()) {
             assert!(!spec.key_env.is_empty() && spec.default_model.is_some(), "{}", spec.id);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use commonwatt_core::answer::Delta;
 use commonwatt_core::call::{Call, Requirements};
 use commonwatt_core::fault::{Fault, FaultKind};
+use commonwatt_core::fleet::matches_pattern;
 use commonwatt_core::patience::Patience;
 use commonwatt_wire::sse::{self, Framing};
 use commonwatt_wire::{
@@ -24,6 +25,7 @@ use crate::alarm::Alarm;
 use crate::dial::{Dialer, SimulatedNetwork};
 use crate::pieces::Pieces;
 use crate::reply::{Content, Frame, Frames, Reply, Source};
+use crate::spec::RicherSpec;
 use crate::vectors::Besides;
 use crate::way::{Counts, Verb, Way, counts};
 
@@ -90,6 +92,8 @@ pub struct HttpTarget {
     pub(crate) main: Way,
     /// Dialects that are forwarded as they are, too.
     also: Vec<Way>,
+    /// The one of them into which calls are translated, if it is not the main one.
+    richer: Option<RicherSpec>,
     pub(crate) besides: Besides,
     quirks: Quirks,
     timeouts: Patience,
@@ -102,7 +106,7 @@ impl HttpTarget {
     /// One sentence when the address or the key cannot be used.
     pub fn new(
         http: Http,
-        (dialect, also): (Dialect, &[Dialect]),
+        (dialect, also, richer): (Dialect, &[Dialect], Option<&RicherSpec>),
         base_url: &str,
         key: Option<&str>,
         (quirks, timeouts): (Quirks, Patience),
@@ -110,7 +114,7 @@ impl HttpTarget {
         let main = Way::new(dialect, base_url, key)?;
         let also = also.iter().map(|dialect| Way::new(*dialect, base_url, key)).collect::<Result<_, _>>()?;
         let besides = Besides::of(dialect, base_url);
-        Ok(Self { http, main, also, besides, quirks, timeouts })
+        Ok(Self { http, main, also, richer: richer.cloned(), besides, quirks, timeouts })
     }
 
     /// The waits for a call with these needs.
@@ -119,18 +123,28 @@ impl HttpTarget {
         self.timeouts.for_call(needs)
     }
 
-    /// The way for a call: one that speaks its dialect, else the main one.
+    /// The way for a call: one that speaks its dialect, else the richer one, else the main one.
     ///
     /// Thinking that nobody signed was written by this program for another provider: its own would refuse it.
-    fn way(&self, order: &Order<'_>) -> &Way {
-        let same = |way: &&Way| way.dialect == order.dialect && !order.envelope.unsigned_thinking;
-        std::iter::once(&self.main).chain(&self.also).find(same).unwrap_or(&self.main)
+    fn way(&self, model: &str, order: &Order<'_>) -> &Way {
+        let speaks = |dialect: Dialect| std::iter::once(&self.main).chain(&self.also).find(|w| w.dialect == dialect);
+        let richer = self.richer.as_ref().and_then(|richer| speaks(richer.dialect));
+        let forwarded = !order.envelope.unsigned_thinking && !self.refuses_tools(model, order);
+        let same = speaks(order.dialect).filter(|_| forwarded);
+        same.or(richer).unwrap_or(&self.main)
+    }
+
+    /// Whether the call has tools that this model takes in the richer dialect only.
+    fn refuses_tools(&self, model: &str, order: &Order<'_>) -> bool {
+        let has_tools = order.dialect == self.main.dialect && order.envelope.needs.tools;
+        let only_there = |richer: &RicherSpec| richer.tools_models.iter().any(|p| matches_pattern(p, model));
+        has_tools && self.richer.as_ref().is_some_and(only_there)
     }
 
     /// Asks for an answer. A provider that does not take back what it, or another one, has sealed is asked once more
     /// without.
     pub(crate) async fn dispatch(&self, model: &str, order: &Order<'_>) -> Result<Reply, Fault> {
-        let way = self.way(order);
+        let way = self.way(model, order);
         let fault = match self.exchange(way, model, order, self.written(way, model, order).await?).await {
             Err(fault) if is_about_a_seal(&fault) => fault,
             outcome => return outcome,
@@ -169,7 +183,7 @@ impl HttpTarget {
 
     pub(crate) async fn count_tokens(&self, model: &str, order: &Order<'_>) -> Result<u64, Fault> {
         let unable = || Fault::new(FaultKind::ModelNotFound, "this provider does not count tokens");
-        let way = self.way(order);
+        let way = self.way(model, order);
         let body = match counts(way.dialect) {
             Counts::InAWholeRequest => self.counted(model, &order.call().await?)?,
             Counts::ForItsOwn if way.dialect == order.dialect => self.written(way, model, order).await?.0,

@@ -21,6 +21,9 @@ pub struct ProviderSpec {
     /// Other dialects that it speaks at the same address: calls in them are forwarded as they are.
     #[serde(default, deserialize_with = "dialects")]
     pub also: Vec<Dialect>,
+    /// The one of `also` in which it does more than in `dialect`, where there is one.
+    #[serde(default)]
+    pub richer: Option<RicherSpec>,
     /// Where it is, as its own SDK would write it (OpenAI: with `/v1`, Anthropic: without).
     pub base_url: String,
     /// The environment variable with which its SDK moves `base_url`.
@@ -38,7 +41,7 @@ pub struct ProviderSpec {
     /// Preference within the tier; lower is tried first.
     #[serde(default = "default_rank")]
     pub rank: u32,
-    /// The model that `auto` uses here.
+    /// The model that `auto` uses here, unless the richer dialect has one of its own.
     #[serde(default)]
     pub default_model: Option<String>,
     /// Shapes of the model names it serves, with `*`.
@@ -65,6 +68,50 @@ pub struct ProviderSpec {
     /// Who runs it and under whose law, each with source and date.
     #[serde(default)]
     pub facts: FactsSpec,
+}
+
+/// A dialect in which a provider does more than in the one that it shares with others.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RicherSpec {
+    /// Everything that must be translated is translated into it. It must be one of `also`.
+    #[serde(deserialize_with = "dialect")]
+    pub dialect: Dialect,
+    /// Shapes of the names of models that take tools in this dialect only: calls with tools in the other are translated,
+    /// too.
+    #[serde(default)]
+    pub tools_models: Vec<String>,
+    /// The model that `auto` uses while this dialect is spoken.
+    #[serde(default)]
+    pub default_model: Option<String>,
+}
+
+impl ProviderSpec {
+    /// Forgets what is known of its own address only: other dialects than the main one.
+    pub fn moved(&mut self) {
+        self.also.clear();
+        self.richer = None;
+    }
+
+    /// The richer dialect, if it is spoken.
+    #[must_use]
+    pub fn richer(&self) -> Option<&RicherSpec> {
+        self.richer.as_ref().filter(|richer| self.also.contains(&richer.dialect))
+    }
+
+    /// Another model for `auto`, whatever is spoken.
+    pub fn default_to(&mut self, model: Option<String>) {
+        self.default_model = model;
+        if let Some(richer) = &mut self.richer {
+            richer.default_model = None;
+        }
+    }
+
+    /// The model that `auto` uses here.
+    #[must_use]
+    pub fn auto_model(&self) -> Option<&String> {
+        self.richer().and_then(|richer| richer.default_model.as_ref()).or(self.default_model.as_ref())
+    }
 }
 
 /// How a server on this machine is recognised.

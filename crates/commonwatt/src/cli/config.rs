@@ -161,7 +161,7 @@ fn providers(settings: &Settings) -> serde_json::Map<String, Value> {
             "base_url": spec.base_url,
             "tier": spec.tier.word(),
             "rank": spec.rank,
-            "default_model": spec.default_model,
+            "default_model": spec.auto_model(),
             "key": key,
         });
         (spec.id.clone(), value)

@@ -104,7 +104,7 @@ fn sdk_address(desk: &Desk<'_>, spec: &mut ProviderSpec, listen: SocketAddr) -> 
     }
     moved.clone_into(&mut spec.base_url);
     // Whoever is there speaks the same dialect; that it speaks others too is not known.
-    spec.also.clear();
+    spec.moved();
     None
 }
 
@@ -139,6 +139,7 @@ fn new_spec(desk: &mut Desk<'_>, id: &str, raw: &config::Provider, known: &[Stri
         // A word that is none is found, with its place, when the provider is refined.
         dialect: dialect.unwrap_or(Dialect::OpenAiChat),
         also: Vec::new(),
+        richer: None,
         base_url: raw.base_url.clone()?,
         base_url_env: None,
         key_env: Vec::new(),
@@ -168,8 +169,12 @@ fn refine(desk: &mut Desk<'_>, mut spec: ProviderSpec, raw: Option<config::Provi
     let access = access(desk, &spec, &raw);
     if let Some(word) = &raw.dialect {
         // What is built in is said of the dialect that is built in.
-        spec.also.clear();
+        spec.moved();
         spec.dialect = dialect(desk, &path("dialect"), word).unwrap_or(spec.dialect);
+    }
+    if raw.base_url.is_some() {
+        // Whoever is there need not do more in it.
+        spec.richer = None;
     }
     if let Some(words) = &raw.also {
         spec.also = words.iter().filter_map(|word| dialect(desk, &path("also"), word)).collect();
@@ -185,7 +190,9 @@ fn refine(desk: &mut Desk<'_>, mut spec: ProviderSpec, raw: Option<config::Provi
     }
     spec.name = raw.name.unwrap_or(spec.name);
     spec.rank = raw.rank.unwrap_or(spec.rank);
-    spec.default_model = raw.default_model.or(spec.default_model);
+    if raw.default_model.is_some() {
+        spec.default_to(raw.default_model);
+    }
     spec.models = raw.models.unwrap_or(spec.models);
     spec.window_tokens = raw.window_tokens.or(spec.window_tokens);
     spec.quirks = raw.quirks.unwrap_or(spec.quirks);

@@ -51,7 +51,7 @@ fn check(candidate: &str, providers: &[Provider]) -> Result<(), (String, String)
     let serves = |provider: &Provider| {
         let spec = &provider.spec;
         let listed = spec.models.iter().any(|pattern| matches_pattern(pattern, candidate));
-        listed || spec.default_model.as_deref() == Some(candidate) || spec.model.contains_key(candidate)
+        listed || spec.auto_model().is_some_and(|model| model == candidate) || spec.model.contains_key(candidate)
     };
     if providers.iter().any(serves) {
         return Ok(());
