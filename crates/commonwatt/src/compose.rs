@@ -75,7 +75,7 @@ impl Composer {
         };
         let (fleet, upstream) = assemble(parts)?;
         let meters = Meters::of(&fleet);
-        let keyring = Keyring::new(settings.keys.clone());
+        let keyring = Keyring::new(settings.keys.clone()).with_keyless(settings.keyless.as_deref());
         Ok(Generation { fleet, upstream, keyring, limits: settings.limits.attempts, meters })
     }
 

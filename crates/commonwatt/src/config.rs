@@ -22,6 +22,9 @@ pub(crate) use self::provider::{Abilities, Fact, Facts, Model, Provider};
 pub(crate) struct Config {
     /// Address to listen on, such as `127.0.0.1:4600` (the default) or `0.0.0.0:4600`.
     pub(crate) listen: Option<String>,
+    /// Name of a key, such as `first`, with whose rights programs on this machine call that send none. By default such
+    /// callers are refused. Only where `listen` is an address of this machine alone.
+    pub(crate) keyless: Option<String>,
     /// Bounds of what callers may ask for.
     pub(crate) limits: Limits,
     /// How long suppliers are waited for; a provider's own `timeouts` win.

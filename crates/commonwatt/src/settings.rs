@@ -54,6 +54,8 @@ pub(crate) struct Settings {
     pub(crate) substitute: bool,
     /// Who may call.
     pub(crate) keys: Vec<Key>,
+    /// The name of the key with whose rights callers on this machine call that send none.
+    pub(crate) keyless: Option<String>,
     /// The first key's text, where it is to be had.
     pub(crate) first_key: Option<FirstKey>,
     /// Logs and traces.
@@ -233,6 +235,7 @@ fn settle(origin: &Origin, config: Config, places: Option<Places>) -> Result<Set
     let engine = engine(&mut desk, &config.engine);
     let hub = hub(&mut desk, config.hub);
     let keys = keys(&mut desk, &config.keys);
+    let keyless = keyless(&mut desk, config.keyless, listen, &keys);
     let providers = providers::settle(&mut desk, config.providers, listen, &keys);
     let substitute = config.routing.substitute;
     let routes = routes::settle(&mut desk, config.routes, &providers, substitute);
@@ -258,6 +261,7 @@ fn settle(origin: &Origin, config: Config, places: Option<Places>) -> Result<Set
         routes,
         substitute,
         keys,
+        keyless,
         first_key,
         telemetry,
     })
@@ -373,6 +377,20 @@ fn keys(desk: &mut Desk<'_>, listed: &[config::Key]) -> Vec<Key> {
         keys.push(Key { name: key.name.clone(), hash, grants });
     }
     keys
+}
+
+/// The key of callers that send none. Its address must be out of reach for everybody else.
+fn keyless(desk: &mut Desk<'_>, name: Option<String>, listen: SocketAddr, keys: &[Key]) -> Option<String> {
+    let name = name?;
+    if !listen.ip().is_loopback() {
+        let message = format!("callers without a key would be let in from outside, since `listen` is `{listen}`");
+        desk.wrong(&["keyless"], message, "remove `keyless`, or listen on `127.0.0.1:4600`");
+    }
+    // The first key is made when the daemon starts.
+    if name != crate::home::FIRST && !keys.iter().any(|key| key.name == name) {
+        desk.wrong(&["keyless"], format!("there is no key of the name `{name}`"), "write the name of one of `keys`");
+    }
+    Some(name)
 }
 
 fn telemetry(desk: &mut Desk<'_>, telemetry: config::Telemetry) -> Telemetry {

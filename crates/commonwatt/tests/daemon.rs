@@ -10,6 +10,8 @@ mod dialects;
 mod failures;
 #[path = "daemon/gemini.rs"]
 mod gemini;
+#[path = "daemon/keyless.rs"]
+mod keyless;
 #[path = "daemon/newcomers.rs"]
 mod newcomers;
 #[path = "daemon/tiers.rs"]

@@ -39,6 +39,7 @@ pub struct Principal {
 #[derive(Clone, Debug, Default)]
 pub struct Keyring {
     keys: Vec<(KeyHash, Principal)>,
+    keyless: Option<Principal>,
 }
 
 impl Keyring {
@@ -46,7 +47,22 @@ impl Keyring {
     #[must_use]
     pub fn new(keys: Vec<Key>) -> Self {
         let principal = |key: Key| (key.hash, Principal { name: key.name.into(), grants: key.grants });
-        Self { keys: keys.into_iter().map(principal).collect() }
+        Self { keys: keys.into_iter().map(principal).collect(), keyless: None }
+    }
+
+    /// The same, and whoever on this machine sends no key is taken for the holder of the one of that name; for nobody
+    /// where there is none.
+    #[must_use]
+    pub fn with_keyless(self, name: Option<&str>) -> Self {
+        let named = |principal: &&Principal| Some(&*principal.name) == name;
+        let keyless = self.keys.iter().map(|(_, principal)| principal).find(named).cloned();
+        Self { keyless, ..self }
+    }
+
+    /// Who calls from this machine without any key, where that is allowed.
+    #[must_use]
+    pub fn keyless(&self) -> Option<Principal> {
+        self.keyless.clone()
     }
 
     /// Whose key it is.
@@ -83,6 +99,17 @@ mod tests {
     #[test]
     fn the_right_key_is_known_by_its_name() {
         assert_eq!(keyring().identify(Some("cw-right")).unwrap().name.as_ref(), "first");
+    }
+
+    #[test]
+    fn nobody_calls_without_a_key_unless_a_key_was_named_for_them() {
+        assert_eq!(keyring().keyless(), None);
+        assert_eq!(keyring().with_keyless(Some("second")).keyless(), None);
+        let keyring = keyring().with_keyless(Some("first"));
+        assert_eq!(keyring.keyless().unwrap().name.as_ref(), "first");
+        for sent in [None, Some(""), Some("cw-wrong")] {
+            assert_eq!(keyring.identify(sent).unwrap_err().kind, RefusalKind::Unauthenticated);
+        }
     }
 
     #[test]

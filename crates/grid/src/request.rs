@@ -103,6 +103,12 @@ impl Grid {
         self.generation.load().keyring.identify(credential)
     }
 
+    /// Who calls from this machine without any key, where that is allowed.
+    #[must_use]
+    pub fn keyless(&self) -> Option<Principal> {
+        self.generation.load().keyring.keyless()
+    }
+
     /// Decode: from a principal's bytes to a call with a slot.
     pub(crate) async fn open(&self, arrival: Arrival) -> Result<Underway, Refusal> {
         let generation = self.generation();

@@ -1,5 +1,6 @@
 //! The doors of the model APIs.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use commonwatt_core::fleet::{Ability, Deployment, Tier, Tiers};
 use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_grid::bus::Wish;
 use commonwatt_grid::decode::Asked;
+use commonwatt_grid::identity::Principal;
 use commonwatt_grid::request::Arrival;
 use commonwatt_upstream::alarm::Alarm;
 use commonwatt_upstream::body::{Arriving, KeptBody};
@@ -16,7 +18,9 @@ use commonwatt_wire::{
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::Lobby;
@@ -113,7 +117,7 @@ pub(crate) async fn count_tokens(lobby: &Lobby, spoken: Spoken, request: Request
 
 /// `GET /v1/models`, `GET /v1beta/models`, `GET /api/tags`
 pub(crate) fn models(lobby: &Lobby, dialect: Dialect, request: &Request<Incoming>) -> Response<Body> {
-    match lobby.grid.identify(credential_of(request)) {
+    match identify(lobby, request) {
         Ok(_) => respond::json(write_models(dialect, &model_lines(lobby))),
         Err(refused) => refuse(lobby, dialect, &refused),
     }
@@ -121,7 +125,7 @@ pub(crate) fn models(lobby: &Lobby, dialect: Dialect, request: &Request<Incoming
 
 /// `GET /v1/models/{id}`, `GET /v1beta/models/{id}`
 pub(crate) fn model(lobby: &Lobby, dialect: Dialect, id: &str, request: &Request<Incoming>) -> Response<Body> {
-    if let Err(refused) = lobby.grid.identify(credential_of(request)) {
+    if let Err(refused) = identify(lobby, request) {
         return refuse(lobby, dialect, &refused);
     }
     match known_model(lobby, id) {
@@ -133,7 +137,7 @@ pub(crate) fn model(lobby: &Lobby, dialect: Dialect, id: &str, request: &Request
 /// `POST /api/show`
 pub(crate) async fn ollama_show(lobby: &Lobby, request: Request<Incoming>) -> Response<Body> {
     let dialect = Dialect::OllamaChat;
-    if let Err(refused) = lobby.grid.identify(credential_of(&request)) {
+    if let Err(refused) = identify(lobby, &request) {
         return refuse(lobby, dialect, &refused);
     }
     let shown = match keep(request.into_body(), None, lobby.body_bytes_max).await {
@@ -203,7 +207,7 @@ pub(crate) async fn arrive(
     Spoken { dialect, asked, in_path, shape: _ }: Spoken,
     request: Request<Incoming>,
 ) -> Result<Arrival, Refusal> {
-    let principal = lobby.grid.identify(credential_of(&request))?;
+    let principal = identify(lobby, &request)?;
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
     let tiers = text(headers, &TIERS).map(tiers).transpose()?;
@@ -262,8 +266,47 @@ async fn keep(mut body: Incoming, announced: Option<&str>, max: usize) -> Result
     }
 }
 
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whence {
+    /// From this machine to this machine.
+    Here,
+    /// From anywhere else, as far as is known.
+    Elsewhere,
+}
+
+impl Whence {
+    pub(crate) fn of(stream: &TcpStream) -> Self {
+        let is_here = |address: std::io::Result<SocketAddr>| address.is_ok_and(|address| address.ip().is_loopback());
+        if is_here(stream.peer_addr()) && is_here(stream.local_addr()) { Self::Here } else { Self::Elsewhere }
+    }
+}
+
+/// Who is calling. A caller on this machine that sends no key at all may be taken for the holder of one, where the
+/// operator says so.
+fn identify<B>(lobby: &Lobby, request: &Request<B>) -> Result<Principal, Refusal> {
+    let known = lobby.grid.identify(credential_of(request));
+    if known.is_err() && may_be_keyless(request) { lobby.grid.keyless().map_or(known, Ok) } else { known }
+}
+
+/// Whether a request comes from a program on this machine and holds nothing that might be meant as a key. A browser is
+/// no such program: whatever page it shows speaks through it, and then there is an origin, or a host of another name.
+fn may_be_keyless<B>(request: &Request<B>) -> bool {
+    const SENT: [&str; 4] = ["authorization", "x-api-key", "x-goog-api-key", "origin"];
+    let headers = request.headers();
+    let host = text(headers, &header::HOST).or_else(|| request.uri().authority().map(Authority::as_str));
+    let named_here = host.and_then(|host| host.parse::<Authority>().ok()).is_some_and(|host| {
+        let name = host.host().trim_start_matches('[').trim_end_matches(']');
+        name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    });
+    request.extensions().get::<Whence>() == Some(&Whence::Here)
+        && named_here
+        && !SENT.iter().any(|name| headers.contains_key(*name))
+        && credential_of(request).is_none()
+}
+
 /// The key, wherever the caller's dialect puts it. Google's clients may put it into the address.
-pub(crate) fn credential_of(request: &Request<Incoming>) -> Option<&str> {
+pub(crate) fn credential_of<B>(request: &Request<B>) -> Option<&str> {
     let in_query = || {
         let query = request.uri().query().filter(|_| request.uri().path().starts_with("/v1beta/"))?;
         query.split('&').find_map(|pair| pair.strip_prefix("key="))
@@ -325,6 +368,35 @@ fn model_lines(lobby: &Lobby) -> Vec<ModelLine> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn keyless(whence: Whence, uri: &str, headers: &[(&str, &str)]) -> bool {
+        let mut request = Request::post(uri).extension(whence);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        may_be_keyless(&request.body(()).unwrap())
+    }
+
+    #[test]
+    fn only_a_program_on_this_machine_that_sends_no_key_at_all_may_be_keyless() {
+        for host in ["127.0.0.1:4600", "localhost:4600", "[::1]:4600", "localhost"] {
+            assert!(keyless(Whence::Here, "/api/chat", &[("host", host)]), "{host}");
+        }
+        let host = ("host", "localhost:4600");
+        assert!(!keyless(Whence::Elsewhere, "/api/chat", &[host]));
+        assert!(!keyless(Whence::Here, "/v1beta/models/m:generateContent?key=", &[host]));
+        for (name, value) in [
+            ("authorization", "Bearer cw-wrong"),
+            ("authorization", "Basic eDp5"),
+            ("x-api-key", ""),
+            ("x-goog-api-key", "cw-wrong"),
+            ("origin", "https://page.example"),
+        ] {
+            assert!(!keyless(Whence::Here, "/api/chat", &[host, (name, value)]), "{name}: {value}");
+        }
+        assert!(!keyless(Whence::Here, "/api/chat", &[("host", "rebound.example:4600")]));
+        assert!(!keyless(Whence::Here, "/api/chat", &[]));
+    }
 
     #[test]
     fn geminis_streams_are_arrays_unless_events_are_asked_for() {

@@ -11,6 +11,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use crate::doors::Whence;
 use crate::{Lobby, house};
 
 /// Connections at once: four for each call that may be under way, since clients keep idle ones.
@@ -34,9 +35,11 @@ pub async fn serve(listener: TcpListener, lobby: Arc<Lobby>, leave: impl Future<
         let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
         let (server, lobby) = (Arc::clone(&server), Arc::clone(&lobby));
         let watcher = graceful.watcher();
+        let whence = Whence::of(&stream);
         tokio::spawn(async move {
-            let service = service_fn(|request| {
+            let service = service_fn(|mut request| {
                 let lobby = Arc::clone(&lobby);
+                request.extensions_mut().insert(whence);
                 async move { Ok::<_, Infallible>(house::enter(&lobby, request).await) }
             });
             let connection = server.serve_connection(TokioIo::new(stream), service);

@@ -267,3 +267,17 @@ fn every_example_loads() {
     }
     assert!(seen >= 4, "{seen} examples");
 }
+
+#[test]
+fn callers_without_a_key_are_let_in_on_this_machine_only() {
+    assert_eq!(settled("", &[]).keyless, None);
+    assert_eq!(settled("keyless = 'first'", &[]).keyless.as_deref(), Some("first"));
+    assert_eq!(
+        said("listen = '0.0.0.0:4600'\nkeyless = 'first'"),
+        "2:11 callers without a key would be let in from outside, since `listen` is `0.0.0.0:4600` — remove `keyless`, or listen on `127.0.0.1:4600`"
+    );
+    assert_eq!(
+        said("keyless = 'nobody'"),
+        "1:11 there is no key of the name `nobody` — write the name of one of `keys`"
+    );
+}
