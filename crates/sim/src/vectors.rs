@@ -76,7 +76,8 @@ pub(crate) fn gemini(body: &[u8], seed: u64) -> Result<Value, Denial> {
     let (mut vectors, mut all) = (Vec::new(), Vec::new());
     for request in requests {
         let model = words(request, "model");
-        let text = request["content"]["parts"][0]["text"].as_str().ok_or_else(|| missing("content"))?;
+        let text =
+            request.pointer("/content/parts/0/text").and_then(Value::as_str).ok_or_else(|| missing("content"))?;
         let dimensions = count(request, "outputDimensionality").unwrap_or(DIMENSIONS);
         vectors.push(json!({ "values": vector(seed, &model, text, dimensions.clamp(1, MOST_DIMENSIONS)) }));
         all.push(text.to_owned());

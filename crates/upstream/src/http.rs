@@ -211,12 +211,12 @@ impl HttpTarget {
     }
 
     fn translated(&self, way: &Way, model: &str, call: &Call) -> Result<(Pieces, Vec<String>), Fault> {
-        let encoded = encode(way.dialect, call, model, &self.quirks).map_err(untranslatable)?;
+        let encoded = encode(way.dialect, call, model, &self.quirks).map_err(|error| untranslatable(&error))?;
         Ok((vec![encoded.body].into(), encoded.lossy))
     }
 
     fn counted(&self, model: &str, call: &Call) -> Result<Pieces, Fault> {
-        let encoded = encode_count(call, model, &self.quirks).map_err(untranslatable)?;
+        let encoded = encode_count(call, model, &self.quirks).map_err(|error| untranslatable(&error))?;
         Ok(vec![encoded.body].into())
     }
 
@@ -249,7 +249,7 @@ impl HttpTarget {
     }
 }
 
-pub(crate) fn untranslatable(error: Untranslatable) -> Fault {
+pub(crate) fn untranslatable(error: &Untranslatable) -> Fault {
     Fault::new(FaultKind::Untranslatable, error.to_string())
 }
 

@@ -69,7 +69,7 @@ impl HttpTarget {
         let (body, lossy) = if dialect == call.dialect && dialect.is_forwarded() {
             (call.adapted(&order.body.bytes().await?, model), Vec::new())
         } else {
-            let encoded = encode_embed(dialect, call, model).map_err(untranslatable)?;
+            let encoded = encode_embed(dialect, call, model).map_err(|error| untranslatable(&error))?;
             (vec![encoded.body], encoded.lossy)
         };
         let raw = self.asked((&self.main, &uri), body.into(), order).await?;
