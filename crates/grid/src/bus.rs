@@ -4,19 +4,23 @@
 //! it is whole. The store is asked before an answer begins only where a session is not at hand (after a restart, or when
 //! a caller leaves its history to the bus).
 
-pub(crate) mod keep;
+pub mod keep;
 mod link;
+pub mod look;
 pub(crate) mod recall;
 mod walk;
 mod warm;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use commonwatt_core::admission::CallId;
 use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_core::turn::{SessionId, Turn};
-use commonwatt_store::{Store, StoreError};
-use commonwatt_wire::turns::read_turn;
+pub use commonwatt_store::{Cursor, Node, Page, Session, State};
+use commonwatt_store::{PATH_MAX, Store, StoreError};
+use commonwatt_wire::turns::{attachments_of, read_turn};
 
 use self::keep::Journals;
 use self::link::Link;
@@ -69,7 +73,8 @@ impl Bus {
         let tenure = match self.warm.tenure(session) {
             Some(tenure) => tenure,
             None => {
-                let found = self.store.session(session).await.map_err(refusal)?.ok_or_else(unknown)?;
+                let found = self.store.session(session, principal).await.map_err(|error| refusal(&error))?;
+                let found = found.ok_or_else(unknown)?;
                 let tenure = Tenure { epoch: found.epoch, holder: found.holder.into() };
                 self.warm.hold(session.clone(), tenure.clone());
                 tenure
@@ -78,15 +83,28 @@ impl Bus {
         if *tenure.holder == *principal { Ok(tenure) } else { Err(handed_over(&tenure.holder)) }
     }
 
-    /// The session of that name or id, at its root; `None` when there is none.
-    async fn named(&self, principal: &str, name: &str) -> Result<Option<Place>, Refusal> {
-        let found = self.store.find(principal, name).await.map_err(refusal)?;
+    /// The caller's session of that name or id.
+    async fn found(&self, principal: &str, name: &str) -> Result<Option<Session>, Refusal> {
+        let named = self.store.session_named(principal, name).await.map_err(|error| refusal(&error))?;
+        let found = match named {
+            Some(session) => Some(session),
+            None => {
+                let by_id = self.store.session(&SessionId(name.into()), principal).await;
+                by_id.map_err(|error| refusal(&error))?
+            }
+        };
+        Ok(found.filter(|session| session.erased_ms.is_none()))
+    }
+
+    /// The root of the caller's session of that name or id; `None` when there is none.
+    async fn root_of(&self, principal: &str, name: &str) -> Result<Option<Place>, Refusal> {
+        let found = self.found(principal, name).await?;
         Ok(found.map(|session| Place { session: session.id, turn: session.root }))
     }
 
-    /// The head of the session of that name or id.
+    /// Where the caller's session of that name or id ends now.
     async fn head_of(&self, principal: &str, name: &str) -> Result<Place, Refusal> {
-        let found = self.store.find(principal, name).await.map_err(refusal)?.ok_or_else(unknown)?;
+        let found = self.found(principal, name).await?.ok_or_else(unknown)?;
         Ok(Place { session: found.id, turn: found.head })
     }
 
@@ -96,31 +114,41 @@ impl Bus {
     }
 
     async fn place_of_response(&self, principal: &str, response: &str) -> Result<Place, Refusal> {
-        let found = self.store.response(principal, response).await.map_err(refusal)?.ok_or_else(|| {
-            let id: String = response.chars().take(80).collect();
-            let message = format!("the response `{id}` is not known here: send the whole conversation instead");
-            Refusal::new(RefusalKind::UnknownSession, message)
-        })?;
+        let found = self.store.response(principal, response).await.map_err(|error| refusal(&error))?;
+        let found = found.ok_or_else(|| unknown_response(response))?;
         Ok(Place { session: found.session, turn: found.turn })
     }
 
     /// What was said up to a turn, oldest first.
     async fn path(&self, place: &Place) -> Result<Vec<Turn>, Refusal> {
-        let kept = self.store.path(&place.session, place.turn).await.map_err(refusal)?;
+        let kept = self.store.path(&place.session, place.turn, PATH_MAX).await.map_err(|error| refusal(&error))?;
         let mut turns = Vec::with_capacity(kept.len());
-        for turn in kept {
-            let blobs = self.attachments(&place.session, &turn.body).await?;
-            let attachment = |hash: &[u8; 32]| blobs.get(hash).cloned();
-            turns.push(read_turn(&turn.body, &attachment).map_err(damaged)?);
+        for kept in kept {
+            turns.push(self.read(&place.session, &kept.body).await?);
         }
         Ok(turns)
     }
 
-    /// Where the newest of these histories ends, if the store knows one: its position, and the turn.
+    /// A kept turn, with what it names by hash.
+    async fn read(&self, session: &SessionId, body: &Bytes) -> Result<Turn, Refusal> {
+        let mut attached = HashMap::new();
+        for hash in attachments_of(body) {
+            let bytes = self.store.blob(session, hash).await.map_err(|error| refusal(&error))?;
+            attached.extend(bytes.map(|bytes| (hash, bytes)));
+        }
+        read_turn(body, &|hash| attached.get(hash).cloned())
+            .map_err(|error| Refusal::new(RefusalKind::Internal, format!("a kept turn cannot be read: {error}")))
+    }
+
+    /// The first of these histories that the store knows: its position, and where it ends.
     async fn look_up(&self, links: &[Link]) -> Result<Option<(usize, Place)>, Refusal> {
-        let hashes: Vec<[u8; 32]> = links.iter().map(|link| link.0).collect();
-        let found = self.store.recognise(&hashes).await.map_err(refusal)?;
-        Ok(found.map(|(at, session, turn)| (at, Place { session, turn })))
+        for (at, link) in links.iter().enumerate() {
+            let found = self.store.linked(link.0).await.map_err(|error| refusal(&error))?;
+            if let Some((session, turn)) = found {
+                return Ok(Some((at, Place { session, turn })));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -128,7 +156,16 @@ impl Bus {
 pub const CONVERSATION: &str = "conv_";
 
 fn unknown() -> Refusal {
-    Refusal::new(RefusalKind::UnknownSession, "there is no such session here that this key may see: `commonwatt session list` shows them")
+    Refusal::new(
+        RefusalKind::UnknownSession,
+        "there is no such session here that this key may see: `commonwatt session list` shows them",
+    )
+}
+
+fn unknown_response(id: &str) -> Refusal {
+    let id: String = id.chars().take(80).collect();
+    let message = format!("the response `{id}` is not known here: send the whole conversation instead");
+    Refusal::new(RefusalKind::UnknownSession, message)
 }
 
 fn handed_over(holder: &str) -> Refusal {
@@ -136,11 +173,18 @@ fn handed_over(holder: &str) -> Refusal {
     Refusal::new(RefusalKind::HandedOver, message)
 }
 
-fn damaged(error: impl std::fmt::Display) -> Refusal {
-    Refusal::new(RefusalKind::Internal, format!("a kept turn cannot be read: {error}"))
-}
-
 /// What a caller hears of the store's trouble.
-pub(crate) fn refusal(error: StoreError) -> Refusal {
-    todo!()
+fn refusal(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Fenced { holder, .. } => handed_over(holder),
+        StoreError::UnknownSession | StoreError::Erased => unknown(),
+        StoreError::NameTaken => Refusal::new(RefusalKind::BadRequest, format!("{error}: choose another name")),
+        StoreError::TooLarge { .. } => Refusal::new(RefusalKind::TooLarge, error.to_string()),
+        StoreError::Busy => {
+            let refusal = Refusal::new(RefusalKind::Busy, "the disk is far behind: try again in a moment");
+            Refusal { retry_after_ms: Some(1_000), ..refusal }
+        }
+        StoreError::Closed => Refusal::new(RefusalKind::ShuttingDown, "the daemon is going down"),
+        other => Refusal::new(RefusalKind::Internal, format!("the bus failed: {other}")),
+    }
 }

@@ -8,8 +8,8 @@
 #![forbid(unsafe_code)]
 
 mod affinity;
-pub mod bus;
 pub mod breakers;
+pub mod bus;
 pub mod count;
 pub mod decode;
 pub mod explain;

@@ -14,12 +14,12 @@ use commonwatt_core::fault::Fault;
 use commonwatt_core::fleet::{Deployment, DeploymentId, Tier};
 use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_core::turn::SessionId;
-use commonwatt_store::TurnState;
+use commonwatt_store::State;
 use commonwatt_upstream::body::KeptBody;
 use commonwatt_upstream::reply::{Content, Frame, Frames, Reply};
 use commonwatt_wire::{AnswerWriter, Dialect, Head, lost_in, write_whole};
 
-use crate::bus::keep::Keeper;
+use crate::bus::keep::{By, Keeper};
 use crate::meters::Outcome;
 use crate::request::{Underway, Won};
 use crate::{Grid, trace};
@@ -104,7 +104,7 @@ impl Relay {
             lossy,
         };
         trace::answered(&call.span, &deployment, attempts);
-        let settlement = Settlement::begun(grid, call, deployment, started);
+        let settlement = Settlement::begun(grid, call, deployment, dialect, started).await;
         let body = match content {
             Content::Whole { raw, deltas } => {
                 AnswerBody::Whole(settlement.whole(verbatim.then_some(raw).flatten(), deltas).await?)
@@ -208,12 +208,29 @@ struct Settlement {
 }
 
 impl Settlement {
-    fn begun(grid: Arc<Grid>, mut call: Underway, deployment: Arc<Deployment>, started: Moment) -> Self {
+    async fn begun(
+        grid: Arc<Grid>,
+        mut call: Underway,
+        deployment: Arc<Deployment>,
+        made_in: Option<Dialect>,
+        started: Moment,
+    ) -> Self {
         if let Some(meter) = call.generation.meters.get(&deployment) {
             meter.began(started.until_ms(grid.now()));
         }
         let thread = call.thread.take();
-        let keeper = grid.bus.clone().zip(thread).map(|(bus, thread)| Keeper::begun(bus, thread, &call, &deployment));
+        let keeper = match grid.bus.clone().zip(thread) {
+            Some((bus, thread)) => {
+                let by = By {
+                    deployment: deployment.id.to_string(),
+                    model: deployment.model.to_string(),
+                    dialect: made_in.map_or("", Dialect::word),
+                    is_verbatim: made_in == Some(call.arrival.dialect),
+                };
+                Some(Keeper::begun(bus, thread, &call, by).await)
+            }
+            None => None,
+        };
         Self { grid, call, deployment, started, usage: None, keeper, settled: false }
     }
 
@@ -249,7 +266,10 @@ impl Settlement {
     /// Waits until the answer is kept.
     async fn keep(&mut self) -> Result<(), Refusal> {
         let Some(keeper) = self.keeper.take() else { return Ok(()) };
-        keeper.finish(TurnState::Complete, self.usage, &self.head()).await
+        let kept = keeper.finish(State::Complete, self.usage, self.head()).await;
+        kept.unwrap_or_else(|_| {
+            Err(Refusal::new(RefusalKind::Internal, "the answer could not be kept: its task ended"))
+        })
     }
 
     async fn whole(mut self, raw: Option<Bytes>, deltas: Vec<Delta>) -> Result<Bytes, Refusal> {
@@ -278,7 +298,7 @@ impl Settlement {
         }
         // Whoever waits for it has taken it; else what there is of the answer is kept as it is.
         if let Some(keeper) = self.keeper.take() {
-            drop(keeper.finish(TurnState::Unfinished, self.usage, &self.head()));
+            drop(keeper.finish(State::Unfinished, self.usage, self.head()));
         }
         let took_ms = self.started.until_ms(self.grid.now());
         if let Some(meter) = self.call.generation.meters.get(&self.deployment) {

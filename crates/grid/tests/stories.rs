@@ -26,10 +26,10 @@ mod faults;
 mod history;
 #[path = "stories/leaving.rs"]
 mod leaving;
-#[path = "stories/prompt_length.rs"]
-mod prompt_length;
 #[path = "stories/numbers.rs"]
 mod numbers;
+#[path = "stories/prompt_length.rs"]
+mod prompt_length;
 #[path = "stories/richer.rs"]
 mod richer;
 #[path = "stories/sealed.rs"]

@@ -224,7 +224,9 @@ pub(crate) async fn arrive(
 /// What the caller wants of the bus: `x-commonwatt-session: NAME` (or `none`), `x-commonwatt-continue: NAME`.
 fn wish(headers: &HeaderMap) -> Result<Wish, Refusal> {
     let named = |header: &HeaderName| match text(headers, header).map(str::trim) {
-        Some("") => Err(Refusal::new(RefusalKind::BadRequest, format!("`{header}` is empty: name a session, or `none`"))),
+        Some("") => {
+            Err(Refusal::new(RefusalKind::BadRequest, format!("`{header}` is empty: name a session, or `none`")))
+        }
         Some(name) if name.len() > SESSION_NAME_MAX => {
             let message = format!("`{header}` is longer than {SESSION_NAME_MAX} bytes: choose a shorter name");
             Err(Refusal::new(RefusalKind::BadRequest, message))

@@ -44,7 +44,7 @@ pub fn write(delta: &Delta, out: &mut Vec<u8>) {
         }
         Delta::ToolCallArguments { index, fragment } => numbered(out, ("arguments", *index), ("fragment", fragment)),
         Delta::ToolCallSignature { index, signature } => numbered(out, ("seal", *index), ("signature", signature)),
-        Delta::Logprobs(_) | Delta::Finished(_) | Delta::Usage(_) => {}
+        Delta::Logprobs(_) | Delta::Finished(_) | Delta::Usage(_) | Delta::Unread(_) => {}
     }
 }
 

@@ -18,7 +18,7 @@ use commonwatt_core::call::{Item, Part, ToolCall};
 use commonwatt_core::turn::{Turn, TurnId};
 use sha2::{Digest, Sha256};
 
-pub use read::{BadTurn, read_turn};
+pub use read::{BadTurn, attachments_of, read_turn};
 
 use crate::Dialect;
 

@@ -3,14 +3,14 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use commonwatt_core::admission::CallId;
-use commonwatt_core::answer::{Answer, Delta, Usage};
-use commonwatt_core::fleet::Deployment;
+use bytes::Bytes;
+use commonwatt_core::answer::{Answer, Delta, Finish, Usage};
 use commonwatt_core::refusal::Refusal;
-use commonwatt_core::turn::{Party, Turn};
-use commonwatt_store::{Commit, Journal, NewBlob, NewLink, NewResponse, NewSession, NewTurn, TurnState};
-use commonwatt_wire::turns::{Attachment, Canonical, canonical};
+use commonwatt_core::turn::{Epoch, Party, SessionId, Turn};
+use commonwatt_store::{Commit, JournalHead, Link as StoredLink, NewBlob, NewResponse, NewSession, NewTurn, State};
+use commonwatt_wire::turns::{Canonical, canonical};
 use commonwatt_wire::{Dialect, Head, journal, response_id, write_whole};
+use tokio::task::JoinHandle;
 
 use super::recall::{Beginning, Said, Thread};
 use super::warm::Place;
@@ -22,38 +22,56 @@ pub const JOURNAL_EVERY_MS: u64 = 250;
 /// … and at least after so many bytes.
 const JOURNAL_BYTES: usize = 4_096;
 
+/// Who makes an answer.
+pub(crate) struct By {
+    pub(crate) deployment: String,
+    pub(crate) model: String,
+    /// The dialect in which it was given: what is sealed or opaque in it means something there.
+    pub(crate) dialect: &'static str,
+    /// Whether the caller gets the provider's bytes, its id of the answer included.
+    pub(crate) is_verbatim: bool,
+}
+
 /// An answer that is being kept.
 pub(crate) struct Keeper {
     bus: Arc<Bus>,
     thread: Thread,
-    call: CallId,
-    dialect: Dialect,
-    by: String,
-    model: String,
+    by: By,
+    caller: Dialect,
     answer: Answer,
     page: Arc<Page>,
 }
 
 /// What of an answer is not in the journal yet.
 #[derive(Default)]
-pub(crate) struct Page {
+struct Page {
     call: String,
-    lines: Mutex<(u64, Vec<u8>)>,
+    lines: Mutex<Lines>,
+}
+
+#[derive(Default)]
+struct Lines {
+    /// The number of the next entry.
+    sequence: u32,
+    said: Vec<u8>,
 }
 
 impl Page {
-    fn lines(&self) -> MutexGuard<'_, (u64, Vec<u8>)> {
+    fn lines(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands what has been said since the last time to the journal. What is refused (the disk is far behind) stays, and
-    /// is handed over with what follows.
+    /// Hands what has been said since the last time to the journal. What is refused, because the disk is far behind, is
+    /// handed over with what follows.
     fn turn(&self, bus: &Bus) {
         let mut lines = self.lines();
-        let (sequence, said) = &mut *lines;
-        if !said.is_empty() && bus.store.journal_append(&self.call, *sequence, said).is_ok() {
-            *sequence += 1;
-            said.clear();
+        if lines.said.is_empty() {
+            return;
+        }
+        let said = std::mem::take(&mut lines.said);
+        match bus.store.journal_append_soon(&self.call, lines.sequence, said.clone().into()) {
+            Ok(()) => lines.sequence += 1,
+            Err(_) => lines.said = said,
         }
     }
 }
@@ -68,6 +86,10 @@ impl Journals {
     fn pages(&self) -> MutexGuard<'_, Vec<Arc<Page>>> {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn close(&self, page: &Arc<Page>) {
+        self.pages().retain(|open| !Arc::ptr_eq(open, page));
+    }
 }
 
 impl Bus {
@@ -76,53 +98,182 @@ impl Bus {
         let pages = self.journals.pages().clone();
         pages.iter().for_each(|page| page.turn(self));
     }
+
+    /// What a call has read is at hand for the next one.
+    fn remember(&self, thread: &Thread) {
+        for said in &thread.said {
+            let place = Place { session: thread.session.clone(), turn: said.canonical.id };
+            self.warm.put(said.link, place);
+        }
+        if let Some(opening) = thread.opening {
+            self.warm.mark(opening, thread.marks.clone());
+        }
+    }
+
+    fn new_session(&self, principal: &str, begin: Beginning) -> NewSession {
+        let Beginning { name, salt, root, title } = begin;
+        let expires_ms = self.world.keep_ms.map(|keep| (self.world.unix_ms)().saturating_add(keep));
+        NewSession {
+            principal: principal.to_owned(),
+            holder: principal.to_owned(),
+            title: Some(title).filter(|title| !title.is_empty()),
+            name,
+            salt,
+            root,
+            expires_ms,
+            data_class: None,
+        }
+    }
+
+    /// An answer of which the journal tells is under way.
+    async fn journal(&self, page: &Arc<Page>, thread: &Thread, by: &By, made_ms: u64) {
+        let head = JournalHead {
+            call: page.call.clone(),
+            session: thread.session.clone(),
+            epoch: thread.epoch,
+            parent: thread.parent,
+            party: Party::Model,
+            by: Some(by.deployment.clone()),
+            model: Some(by.model.clone()),
+            made_ms,
+            meta: by.dialect.into(),
+        };
+        // Without a journal a crash loses what was half said, no more.
+        if self.store.journal_begin_queued(head).await.is_ok() {
+            self.journals.pages().push(Arc::clone(page));
+        }
+    }
+}
+
+/// A change of a session that changes nothing yet.
+pub(crate) fn empty_commit(session: SessionId, epoch: Epoch) -> Commit {
+    Commit {
+        session,
+        begin: None,
+        epoch,
+        turns: Vec::new(),
+        head: None,
+        links: Vec::new(),
+        responses: Vec::new(),
+        end_journal: None,
+        blobs: Vec::new(),
+    }
+}
+
+/// Adds a turn, its link and what it names by hash; it is the head then.
+pub(crate) fn add(commit: &mut Commit, said: Said, (made_ms, state): (u64, State), by: Option<&By>, meta: String) {
+    let Said { party, parent, canonical: Canonical { id, bytes, attachments }, link } = said;
+    commit.blobs.extend(attachments.into_iter().map(|kept| NewBlob { sha256: kept.sha256, bytes: kept.bytes }));
+    commit.links.push(StoredLink { hash: link.0, turn: id });
+    commit.head = Some(id);
+    let (deployment, model) = (by.map(|by| by.deployment.clone()), by.map(|by| by.model.clone()));
+    commit.turns.push(NewTurn {
+        id,
+        parent,
+        party,
+        made_ms,
+        by: deployment,
+        model,
+        state,
+        body: bytes,
+        meta: meta.into(),
+    });
+}
+
+/// What is known of an answer beside what it says, as JSON.
+fn meta(answer: &Answer, usage: Option<Usage>) -> String {
+    let finish = answer.finish.as_ref().map_or("unknown", finish_word);
+    let Some(usage) = usage else { return format!("{{\"finish\":\"{finish}\"}}") };
+    let Usage { input, cache_read, cache_write, output, reasoning } = usage;
+    format!(
+        "{{\"finish\":\"{finish}\",\"input\":{input},\"cache_read\":{cache_read},\"cache_write\":{cache_write},\
+         \"output\":{output},\"reasoning\":{reasoning}}}"
+    )
+}
+
+fn finish_word(finish: &Finish) -> &'static str {
+    match finish {
+        Finish::Stop => "stop",
+        Finish::StopString(_) => "stop-string",
+        Finish::Length => "length",
+        Finish::ToolCalls => "tool-calls",
+        Finish::ContentFilter => "content-filter",
+        Finish::Refusal => "refusal",
+        Finish::Paused => "paused",
+        Finish::Other(_) => "other",
+    }
 }
 
 impl Keeper {
-    /// The answer has begun: what was asked is kept from here on.
-    pub(crate) fn begun(bus: Arc<Bus>, mut thread: Thread, call: &Underway, by: &Deployment) -> Self {
-        let id = call.id.clone();
-        let page = Arc::new(Page { call: id.0.to_string(), ..Page::default() });
-        let (dialect, by, model) = (call.arrival.dialect, by.id.to_string(), by.model.to_string());
+    /// The answer has begun: what was asked is kept from here on. Waits for room in the store's queue, not for the disk.
+    pub(crate) async fn begun(bus: Arc<Bus>, mut thread: Thread, call: &Underway, by: By) -> Self {
         let made_ms = (bus.world.unix_ms)();
         bus.remember(&thread);
-        let mut commit = Commit { epoch: thread.epoch, session: thread.session.clone(), ..Commit::default() };
+        let page = Arc::new(Page { call: call.id.0.to_string(), ..Page::default() });
+        let mut commit = empty_commit(thread.session.clone(), thread.epoch);
         commit.begin = thread.begin.take().map(|begin| bus.new_session(&call.arrival.principal.name, begin));
-        let said = std::mem::take(&mut thread.said);
-        commit.head = said.last().map(|said| said.canonical.id);
-        for Said { party, parent, canonical, link } in said {
-            commit.links.push(NewLink { hash: link.0, turn: canonical.id });
-            commit.add(turn(party, (parent, canonical), made_ms));
+        for said in std::mem::take(&mut thread.said) {
+            add(&mut commit, said, (made_ms, State::Complete), None, String::new());
         }
-        let _queued = bus.store.submit(commit);
+        // What could not be written is missed when the answer is.
+        let _queued = bus.store.commit_queued(commit).await;
         if call.envelope.stream {
-            let journal = Journal {
-                call: page.call.clone(),
-                session: thread.session.clone(),
-                epoch: thread.epoch,
-                parent: thread.parent,
-                link: thread.link.0,
-                by: by.clone(),
-                model: model.clone(),
-                made_ms,
-            };
-            let _queued = bus.store.journal_begin(journal);
-            bus.journals.pages().push(Arc::clone(&page));
+            bus.journal(&page, &thread, &by, made_ms).await;
         }
-        Self { bus, thread, call: id, dialect, by, model, answer: Answer::default(), page }
+        Self { bus, thread, by, caller: call.arrival.dialect, answer: Answer::default(), page }
     }
 
     /// More of the answer.
     pub(crate) fn note(&mut self, deltas: &[Delta]) {
         let mut lines = self.page.lines();
         for delta in deltas {
-            journal::write(delta, &mut lines.1);
+            journal::write(delta, &mut lines.said);
             self.answer.push(delta.clone());
         }
-        let is_full = lines.1.len() >= JOURNAL_BYTES;
+        let is_full = lines.said.len() >= JOURNAL_BYTES;
         drop(lines);
         if is_full {
             self.page.turn(&self.bus);
         }
+    }
+
+    /// The answer has ended; it is on disk when the task ends. It goes there even if nobody waits for it, and fails with
+    /// the refusal that its caller is to hear.
+    pub(crate) fn finish(self, state: State, usage: Option<Usage>, head: Head) -> JoinHandle<Result<(), Refusal>> {
+        tokio::spawn(self.write(state, usage, head))
+    }
+
+    async fn write(self, state: State, usage: Option<Usage>, head: Head) -> Result<(), Refusal> {
+        let response = self.response(state, head);
+        let Self { bus, thread, by, answer, page, .. } = self;
+        bus.journals.close(&page);
+        let mut commit = empty_commit(thread.session.clone(), thread.epoch);
+        commit.end_journal = Some(page.call.clone());
+        let meta = meta(&answer, usage);
+        let items = answer.into_items();
+        if !items.is_empty() {
+            let (parent, party, link) = (thread.parent, Party::Model, thread.link.after(Party::Model, &items));
+            let canonical = canonical(&Turn { parent, party, dialect: by.dialect, items });
+            let turn = canonical.id;
+            commit.responses.extend(response.map(|(id, body)| NewResponse { id, turn, body }));
+            bus.warm.put(link, Place { session: thread.session.clone(), turn });
+            let said = Said { party, parent, canonical, link };
+            add(&mut commit, said, ((bus.world.unix_ms)(), state), Some(&by), meta);
+        }
+        bus.store.commit(commit).await.map_err(|error| {
+            // What is at hand may not be in the store: it is looked up there next time.
+            bus.warm.erase(&thread.session);
+            refusal(&error)
+        })
+    }
+
+    /// The id and the body under which Responses' clients fetch a complete answer again.
+    fn response(&self, state: State, head: Head) -> Option<(String, Bytes)> {
+        let is_kept = self.caller == Dialect::OpenAiResponses && self.thread.is_stored && state == State::Complete;
+        is_kept.then(|| {
+            let id = if self.by.is_verbatim { self.answer.id.clone() } else { response_id(&head.id) };
+            let head = Head { id: id.clone(), ..head };
+            (id, write_whole(self.caller, &self.answer, &head).into())
+        })
     }
 }

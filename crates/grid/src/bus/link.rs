@@ -11,7 +11,7 @@ use commonwatt_wire::normal_json;
 
 /// What was said to a caller's knowledge, up to some turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Link(pub [u8; 32]);
+pub(crate) struct Link(pub(crate) [u8; 32]);
 
 impl Link {
     /// Where the histories of a caller begin: nobody is recognised by another's words. `user` is the caller's own name

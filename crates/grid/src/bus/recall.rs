@@ -5,8 +5,8 @@ use commonwatt_core::call::{Item, Part};
 use commonwatt_core::fault::Fault;
 use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_core::turn::{Epoch, Party, SessionId, Turn, TurnId};
-use commonwatt_wire::turns::{Canonical, canonical, localised, root};
 use commonwatt_upstream::body::KeptBody;
+use commonwatt_wire::turns::{Canonical, canonical, localised, root};
 use commonwatt_wire::{BadInput, Continued, Dialect, Envelope, Hints, continued, decode, open};
 
 use super::link::Link;
@@ -146,7 +146,7 @@ impl Bus {
         let seed = seed(asking, hints);
         let opening = opening(asking.dialect, asking.envelope, seed);
         let named = match named {
-            Some(name) => Some((name, self.named(asking.principal, name).await?)),
+            Some(name) => Some((name, self.root_of(asking.principal, name).await?)),
             None => None,
         };
         let is_wanted = |place: &Place| match &named {
@@ -175,11 +175,7 @@ impl Bus {
 
     /// The longest known part of a history: where it ends, and how many steps of the walk it takes. A history in which
     /// no model has spoken yet is nobody's in particular.
-    async fn known(
-        &self,
-        walk: &Walk,
-        is_wanted: impl Fn(&Place) -> bool,
-    ) -> Result<Option<(Base, usize)>, Refusal> {
+    async fn known(&self, walk: &Walk, is_wanted: impl Fn(&Place) -> bool) -> Result<Option<(Base, usize)>, Refusal> {
         let mark = walk.known.as_ref().filter(|mark| mark.is_answered);
         let first_answer = walk.steps.iter().position(|step| step.party == Party::Model);
         let from = if mark.is_some() { 0 } else { first_answer.unwrap_or(walk.steps.len()) };

@@ -192,7 +192,9 @@ mod tests {
 
     #[test]
     fn a_model_that_speaks_in_several_messages_has_spoken_once() {
-        let apart = chat(r#"{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"assistant","content":"c"}"#);
+        let apart = chat(
+            r#"{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"assistant","content":"c"}"#,
+        );
         let joined = chat(r#"{"role":"user","content":"a"},{"role":"assistant","content":"bc"}"#);
         assert_eq!(apart.steps.len(), 2);
         assert_eq!(apart.steps[1].link, joined.steps[1].link);

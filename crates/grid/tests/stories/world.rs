@@ -10,6 +10,7 @@ use commonwatt_core::admission::{CallId, Grants};
 use commonwatt_core::attempt::Limits;
 use commonwatt_core::fleet::Tier;
 use commonwatt_core::refusal::Refusal;
+use commonwatt_grid::bus::{Bus, BusWorld, Wish};
 use commonwatt_grid::decode::Asked;
 use commonwatt_grid::identity::{Key, Keyring, hash_key};
 use commonwatt_grid::meters::Meters;
@@ -17,6 +18,7 @@ use commonwatt_grid::relay::AnswerBody;
 use commonwatt_grid::request::Arrival;
 use commonwatt_grid::{CALLS_MAX, Generation, Grid, World};
 use commonwatt_sim::{Inside, Script, Settings, Sim};
+use commonwatt_store::{NodeKey, Options, Store};
 use commonwatt_upstream::Http;
 use commonwatt_upstream::assemble::{Account, Credential, Parts, assemble};
 use commonwatt_upstream::body::KeptBody;
@@ -141,7 +143,28 @@ impl Scene {
             sims.insert(format!("{}.sim", supplier.name), Sim::inside(supplier.settings).unwrap());
         }
         let sims = Arc::new(sims);
-        let grid = Grid::new(generation(&sims, &specs), world(), calls_max);
+        let grid = Grid::new(generation(&sims, &specs), world(), calls_max, None);
+        Arc::new(Self { grid, sims, specs })
+    }
+
+    /// A grid with a bus over the store in `dir`, on the real clock.
+    pub(crate) fn kept(dir: &std::path::Path, suppliers: impl IntoIterator<Item = Supplier>) -> Arc<Self> {
+        let Self { sims, specs, .. } = Arc::into_inner(Self::new(suppliers)).unwrap();
+        let options = Options {
+            path: dir.join("bus.db"),
+            node_key: NodeKey::from_file(&dir.join("node.key")).unwrap(),
+            clock_ms: Arc::new(unix_ms),
+            bytes_max: 0,
+        };
+        let salts = AtomicU64::new(unix_ms() << 20);
+        let bus = BusWorld {
+            new_id: Arc::new(|| CallId(uuid::Uuid::now_v7().to_string().into())),
+            new_salt: Arc::new(move || *blake3::hash(&salts.fetch_add(1, Ordering::Relaxed).to_le_bytes()).as_bytes()),
+            unix_ms: Arc::new(unix_ms),
+            keep_ms: None,
+        };
+        let bus = Bus::new(Store::open(options).unwrap(), bus);
+        let grid = Grid::new(generation(&sims, &specs), world(), CALLS_MAX, Some(bus));
         Arc::new(Self { grid, sims, specs })
     }
 
@@ -186,6 +209,11 @@ impl Scene {
         let (scene, ask) = (Arc::clone(self), ask.clone());
         tokio::spawn(async move { scene.call(&ask).await })
     }
+}
+
+fn unix_ms() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    u64::try_from(now.as_millis()).unwrap()
 }
 
 pub(crate) fn ms_since(began: Instant) -> u64 {
@@ -242,6 +270,9 @@ pub(crate) struct Ask {
     pub(crate) key: &'static str,
     pub(crate) tiers: Option<Vec<Tier>>,
     pub(crate) via: Option<String>,
+    pub(crate) wish: Wish,
+    /// The whole request, instead of one made of the rest.
+    pub(crate) whole: Option<Value>,
 }
 
 impl Ask {
@@ -255,6 +286,8 @@ impl Ask {
             key: KEY,
             tiers: None,
             via: None,
+            wish: Wish::Recognised,
+            whole: None,
         }
     }
 
@@ -267,6 +300,9 @@ impl Ask {
     }
 
     pub(crate) fn body(&self) -> Bytes {
+        if let Some(whole) = &self.whole {
+            return whole.to_string().into();
+        }
         let mut body = match self.dialect {
             Dialect::Gemini => json!({ "contents": [{ "role": "user", "parts": [{ "text": self.says }] }] }),
             Dialect::OpenAiResponses => json!({ "model": self.model, "stream": self.stream, "input": self.says }),
@@ -301,6 +337,7 @@ impl Ask {
             headers: Vec::new(),
             tiers: self.tiers.as_ref().map(|tiers| tiers.iter().copied().collect()),
             via: self.via.clone(),
+            wish: self.wish.clone(),
         }
     }
 }

@@ -43,6 +43,27 @@ pub fn read_turn(bytes: &Bytes, attachment: &dyn Fn(&[u8; 32]) -> Option<Bytes>)
     Ok(Turn { parent, party, dialect, items })
 }
 
+/// What a turn names by hash; empty for bytes that are no turn.
+#[must_use]
+pub fn attachments_of(bytes: &Bytes) -> Vec<[u8; 32]> {
+    let mut tape = Tape::default();
+    let mut found = Vec::new();
+    if let Some(items) = tape.read(bytes).ok().and_then(|root| root.get("items")) {
+        items.items().for_each(|item| named_in(&item, &mut found));
+    }
+    found
+}
+
+fn named_in(value: &View<'_>, found: &mut Vec<[u8; 32]>) {
+    let image = value.get_string("image_url").filter(|_| value.get("media_type").is_some());
+    let hash = image.as_deref().and_then(|url| url.strip_prefix("sha256:").map(str::to_owned));
+    let hash = hash.or_else(|| optional(value, "json_sha256"));
+    found.extend(hash.and_then(|hash| hash.parse::<TurnId>().ok()).map(|TurnId(hash)| hash));
+    for list in ["content", "output"].iter().filter_map(|name| value.get(name)) {
+        list.items().for_each(|part| named_in(&part, found));
+    }
+}
+
 fn string(value: &View<'_>, name: &str) -> Result<String, BadTurn> {
     value.get_string(name).map(std::borrow::Cow::into_owned).ok_or_else(|| BadTurn::at(name))
 }

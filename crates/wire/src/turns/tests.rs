@@ -117,6 +117,8 @@ fn a_turn_reads_back_as_it_was_said() {
     for canonical in session().1 {
         let read = read_back(&canonical).unwrap();
         assert_eq!(super::canonical(&read), canonical);
+        let named: Vec<_> = canonical.attachments.iter().map(|attachment| attachment.sha256).collect();
+        assert_eq!(attachments_of(&canonical.bytes), named);
     }
 }
 
