@@ -1,7 +1,7 @@
 //! Decides. Every function here takes facts and returns a value.
 //!
 //! *Knows:* what a call and an answer are, which deployments exist and what is known of them, in which order
-//! they are tried, when a failing one is benched, and what is done when an attempt fails.
+//! they are tried, when a failing one is benched, what is done when an attempt fails, and who may write to a session.
 //!
 //! *Does not know:* time (moments are arguments), chance, bytes on a wire, sockets, files, async.
 //!
@@ -19,6 +19,7 @@ pub mod breaker;
 pub mod call;
 pub mod fault;
 pub mod fleet;
+pub mod lease;
 pub mod patience;
 pub mod plan;
 pub mod refusal;

@@ -64,7 +64,7 @@ impl fmt::Display for SessionId {
 }
 
 /// Who holds a session: rises by one with each handoff. Whoever writes with an older one is refused.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Epoch(pub u64);
 
 /// Who said a turn.
