@@ -50,6 +50,16 @@ const HOUSE: &[Room] = &[
         ],
     },
     Room {
+        package: "commonwatt-pass",
+        floor: Floor::Number(1),
+        diet: &[
+            "base64", //
+            "biscuit-auth",
+            "thiserror",
+            "zeroize",
+        ],
+    },
+    Room {
         package: "commonwatt-engine",
         floor: Floor::Number(2),
         diet: &[

@@ -144,7 +144,7 @@ fn the_giver_takes_an_offer_back_until_it_is_accepted() {
 }
 
 /// What one of several parties tries, by number.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Try {
     Offer { by: usize, to: Option<usize>, for_s: u64 },
     Accept { by: usize, offer: usize, key: u8 },

@@ -24,6 +24,7 @@ const EPOCHS: u64 = 3;
 const LAST_MOMENT_S: u64 = 2;
 
 type Check = Result<(), &'static str>;
+type Stored = (Lease, [Option<Offer>; 2]);
 
 /// The transitions that are checked: the house's, or ones with a fault put in.
 #[derive(Clone, Copy)]
@@ -75,7 +76,7 @@ struct World {
 enum Crash {
     ToCome,
     /// What was asked, and what it made of the stored world when it was committed.
-    Unheard(Ask, Option<(Lease, [Option<Offer>; 2])>),
+    Unheard(Ask, Option<Box<Stored>>),
     Over,
 }
 
@@ -93,8 +94,8 @@ impl World {
         }
     }
 
-    fn stored(&self) -> (Lease, [Option<Offer>; 2]) {
-        (self.lease.clone(), self.offers.clone())
+    fn stored(&self) -> Box<Stored> {
+        Box::new((self.lease.clone(), self.offers.clone()))
     }
 
     /// Everything that anybody could ask for: also in another's name's place, in any epoch, and of any offer.
