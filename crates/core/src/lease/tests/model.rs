@@ -169,8 +169,6 @@ impl World {
                 world.crash = Crash::Over;
             }
         }
-        self.became(&world, step)?;
-        world.holds(rules)?;
         Ok(world)
     }
 
@@ -261,8 +259,14 @@ fn explore(rules: Rules) -> Result<usize, (&'static str, String)> {
     let mut waiting = VecDeque::from([World::first()]);
     while let Some(world) = waiting.pop_front() {
         for step in world.steps() {
-            let next = world.after(&step, rules).map_err(|broken| (broken, format!("{world:#?}\n{step:?}")))?;
+            let told = |broken| (broken, format!("{world:#?}\n{step:?}"));
+            let next = world.after(&step, rules).map_err(told)?;
+            if next == world {
+                continue;
+            }
+            world.became(&next, &step).map_err(told)?;
             if !seen.contains(&next) {
+                next.holds(rules).map_err(told)?;
                 seen.insert(next.clone());
                 waiting.push_back(next);
             }
