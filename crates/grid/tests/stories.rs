@@ -24,6 +24,8 @@ mod doors;
 mod faults;
 #[path = "stories/history.rs"]
 mod history;
+#[path = "stories/kept.rs"]
+mod kept;
 #[path = "stories/leaving.rs"]
 mod leaving;
 #[path = "stories/numbers.rs"]

@@ -291,19 +291,16 @@ fn add_turns(desk: &Desk<'_>, held: &Held, sealer: &Sealer, turns: &[NewTurn]) -
 fn add_links(desk: &Desk<'_>, held: &Held, links: &[Link]) -> Result<(), StoreError> {
     for link in links {
         let turn = held.known_turn(desk.db, &link.turn)?;
-        desk.db
-            .prepare_cached("INSERT OR REPLACE INTO links (hash, session, turn) VALUES (?1, ?2, ?3)")?
-            .execute((desk.keys.address(&link.hash), held.row, turn))?;
+        desk.db.prepare_cached("INSERT OR REPLACE INTO links (hash, session, turn) VALUES (?1, ?2, ?3)")?.execute((
+            desk.keys.address(&link.hash),
+            held.row,
+            turn,
+        ))?;
     }
     Ok(())
 }
 
-fn add_responses(
-    desk: &Desk<'_>,
-    held: &Held,
-    sealer: &Sealer,
-    responses: &[NewResponse],
-) -> Result<(), StoreError> {
+fn add_responses(desk: &Desk<'_>, held: &Held, sealer: &Sealer, responses: &[NewResponse]) -> Result<(), StoreError> {
     for response in responses {
         let turn = held.known_turn(desk.db, &response.turn)?;
         let mut rows =
@@ -318,9 +315,7 @@ fn add_responses(
         }
         let body = sealer.seal(held.place(Kind::Response, response.id.as_bytes()), &response.body)?;
         desk.db
-            .prepare_cached(
-                "INSERT INTO responses (principal, id, session, turn, body) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
+            .prepare_cached("INSERT INTO responses (principal, id, session, turn, body) VALUES (?1, ?2, ?3, ?4, ?5)")?
             .execute((&held.principal, &response.id, held.row, turn, body))?;
     }
     Ok(())

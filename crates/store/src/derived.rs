@@ -54,8 +54,7 @@ fn put(desk: &Desk<'_>, held: &Held, of: (TurnId, &str), body: &[u8]) -> Result<
 fn get(view: &View<'_>, held: &Held, of: (TurnId, &str)) -> Result<Option<Bytes>, StoreError> {
     let sealer = held.sealer(view.keys)?;
     let turn = held.known_turn(view.db, &of.0)?;
-    let mut rows =
-        view.db.prepare_cached("SELECT body FROM derived WHERE session = ?1 AND turn = ?2 AND kind = ?3")?;
+    let mut rows = view.db.prepare_cached("SELECT body FROM derived WHERE session = ?1 AND turn = ?2 AND kind = ?3")?;
     let body = rows.query_row((held.row, turn, of.1), |row| row.get(0)).optional()?;
     body.map(|body| sealer.open(held.place(Kind::Derived, &row(of)), body)).transpose()
 }

@@ -29,7 +29,8 @@ pub(crate) struct Lock {
 impl Lock {
     /// Takes the lock beside the store's file.
     pub(crate) fn take(path: &Path) -> Result<Self, StoreError> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(beside(path, ".lock"))?;
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(beside(path, ".lock"))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.into())),

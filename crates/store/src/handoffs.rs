@@ -201,16 +201,7 @@ fn offer_now(desk: &Desk<'_>, offer: &NewHandoff) -> Result<(), StoreError> {
             "INSERT INTO handoffs (id, session, head, epoch, by, made_ms, expires_ms, details) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
-        .execute((
-            offer.id,
-            held.row,
-            head,
-            offer.epoch.0,
-            &offer.by,
-            desk.now_ms,
-            offer.expires_ms,
-            details,
-        ))?;
+        .execute((offer.id, held.row, head, offer.epoch.0, &offer.by, desk.now_ms, offer.expires_ms, details))?;
     Ok(())
 }
 
@@ -281,9 +272,11 @@ fn take_over(desk: &Desk<'_>, offered: &Offered, epoch: Epoch, holder: &str) -> 
     desk.db
         .prepare_cached("UPDATE sessions SET epoch = ?2, holder = ?3, updated_ms = max(updated_ms, ?4) WHERE row = ?1")?
         .execute((offered.session, epoch.0, holder, desk.now_ms))?;
-    desk.db
-        .prepare_cached("UPDATE handoffs SET used_ms = ?2, used_by = ?3 WHERE row = ?1")?
-        .execute((offered.row, desk.now_ms, holder))?;
+    desk.db.prepare_cached("UPDATE handoffs SET used_ms = ?2, used_by = ?3 WHERE row = ?1")?.execute((
+        offered.row,
+        desk.now_ms,
+        holder,
+    ))?;
     Ok(())
 }
 

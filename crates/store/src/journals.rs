@@ -217,8 +217,7 @@ fn read(view: &View<'_>, row: i64, held: &Held) -> Result<Journal, StoreError> {
     })?;
     let head = head.last().ok_or(StoreError::UnknownJournal)??;
     let mut parts = Vec::new();
-    let mut rows =
-        view.db.prepare_cached("SELECT seq, body FROM journal_parts WHERE journal = ?1 ORDER BY seq")?;
+    let mut rows = view.db.prepare_cached("SELECT seq, body FROM journal_parts WHERE journal = ?1 ORDER BY seq")?;
     let mut rows = rows.query([row])?;
     while let Some(row) = rows.next()? {
         let seq: u32 = row.get(0)?;

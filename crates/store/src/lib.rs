@@ -62,8 +62,8 @@ pub use self::blobs::NewBlob;
 pub use self::commit::{
     BODY_BYTES_MAX, COMMIT_BYTES_MAX, COMMIT_ROWS_MAX, Commit, Link, NewResponse, NewSession, NewTurn, TEXT_BYTES_MAX,
 };
-pub use self::error::{Again, StoreError, Whose};
 pub use self::erase::EXPIRE_MAX;
+pub use self::error::{Again, StoreError, Whose};
 pub use self::handoffs::{Accept, Accepted, Handoff, HandoffState, NewHandoff, NotAccepted};
 pub use self::journals::{Journal, JournalHead};
 pub use self::key::{NodeKey, NodeKeyError};

@@ -99,12 +99,12 @@ impl Sealer {
         let (_, secret) = sealed.split_at_mut(NONCE_LEN);
         let tag = self
             .0
-            .seal_in_place_separate_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(place.associated_data()),
-                secret,
-            )
-            .map_err(|_| StoreError::TooLarge { what: "a value", found: plain.len() as u64, max: u64::from(u32::MAX) })?;
+            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(place.associated_data()), secret)
+            .map_err(|_| StoreError::TooLarge {
+                what: "a value",
+                found: plain.len() as u64,
+                max: u64::from(u32::MAX),
+            })?;
         sealed.extend_from_slice(tag.as_ref());
         Ok(sealed)
     }
@@ -201,15 +201,8 @@ mod tests {
     fn what_is_sealed_opens_in_its_place_and_nowhere_else() {
         let sealed = sealer().seal(BODY, b"hello").unwrap();
         assert_eq!(sealer().open(BODY, sealed.clone()).unwrap(), "hello");
-        for place in [
-            Place { session: "t", ..BODY },
-            Place { kind: Kind::Meta, ..BODY },
-            Place { row: b"2", ..BODY },
-        ] {
-            assert_eq!(
-                sealer().open(place, sealed.clone()),
-                Err(StoreError::Damaged { what: place.kind.word() }),
-            );
+        for place in [Place { session: "t", ..BODY }, Place { kind: Kind::Meta, ..BODY }, Place { row: b"2", ..BODY }] {
+            assert_eq!(sealer().open(place, sealed.clone()), Err(StoreError::Damaged { what: place.kind.word() }),);
         }
     }
 

@@ -66,7 +66,8 @@ impl Store {
     /// The disk's.
     pub async fn session(&self, id: &SessionId, principal: &str) -> Result<Option<Session>, StoreError> {
         let (id, principal) = (id.clone(), principal.to_owned());
-        self.read(move |view| one(view, "s.id = ?1 AND (s.principal = ?2 OR s.holder = ?2)", [&*id.0, &principal])).await
+        self.read(move |view| one(view, "s.id = ?1 AND (s.principal = ?2 OR s.holder = ?2)", [&*id.0, &principal]))
+            .await
     }
 
     /// The principal's session of this name.
@@ -112,8 +113,7 @@ fn page(view: &View<'_>, principal: Option<&str>, from: Option<Cursor>, limit: u
         None => "?1 IS NULL",
     };
     let below = from.map_or(u64::MAX >> 1, |Cursor(row)| row.min(u64::MAX >> 1));
-    let mut rows =
-        view.db.prepare_cached(&format!("{COLUMNS}{filter} AND s.row < ?2 ORDER BY s.row DESC LIMIT ?3"))?;
+    let mut rows = view.db.prepare_cached(&format!("{COLUMNS}{filter} AND s.row < ?2 ORDER BY s.row DESC LIMIT ?3"))?;
     let rows = rows.query_map((principal, below, limit as u64 + 1), raw)?;
     let mut raws = rows.collect::<Result<Vec<_>, _>>()?;
     let more = raws.len() > limit;
@@ -229,9 +229,7 @@ impl Held {
             return Err(StoreError::Erased);
         }
         match epoch.cmp(&self.epoch) {
-            std::cmp::Ordering::Less => {
-                Err(StoreError::Fenced { holder: self.holder.clone(), epoch: self.epoch })
-            }
+            std::cmp::Ordering::Less => Err(StoreError::Fenced { holder: self.holder.clone(), epoch: self.epoch }),
             std::cmp::Ordering::Equal => Ok(()),
             std::cmp::Ordering::Greater => Err(StoreError::EpochNotGiven(self.epoch)),
         }

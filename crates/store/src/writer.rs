@@ -228,10 +228,7 @@ impl Bench {
 }
 
 /// Applies what was not refused yet; false when SQLite undid the whole transaction on the way.
-fn apply_each(
-    desk: &Desk<'_>,
-    batch: &mut [(Box<dyn Change>, Result<(), StoreError>)],
-) -> Result<bool, StoreError> {
+fn apply_each(desk: &Desk<'_>, batch: &mut [(Box<dyn Change>, Result<(), StoreError>)]) -> Result<bool, StoreError> {
     for (change, outcome) in batch.iter_mut().filter(|(_, outcome)| outcome.is_ok()) {
         *outcome = desk.db.execute_batch("SAVEPOINT change").map_err(Into::into).and_then(|()| change.apply(desk));
         if desk.db.is_autocommit() {

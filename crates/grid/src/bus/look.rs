@@ -12,7 +12,6 @@ use commonwatt_wire::{Dialect, journal};
 use super::keep::{By, add, empty_commit};
 use super::link::Link;
 use super::recall::Said;
-use super::warm::Place;
 use super::{Bus, refusal, unknown};
 
 /// A kept turn: what is known of it, and what it says.
