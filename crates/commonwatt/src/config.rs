@@ -33,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) engine: Engine,
     /// Where `commonwatt models pull` gets models.
     pub(crate) hub: Hub,
+    /// The bus, where sessions are kept. What is changed here holds from the next start on.
+    pub(crate) bus: Bus,
     /// Providers by id: `[providers.openai]` refines the built-in one, any other name defines a provider of your own.
     pub(crate) providers: BTreeMap<String, Provider>,
     /// Routes by name: what a client may write as `model`, and who answers then.
@@ -120,6 +122,27 @@ impl Default for Engine {
 pub(crate) struct Hub {
     /// Its address; by default `https://huggingface.co`.
     pub(crate) url: Option<String>,
+}
+
+/// The bus, where sessions are kept.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Bus {
+    /// Whether anything is kept at all.
+    pub(crate) enabled: bool,
+    /// Days after which a session that was not used is erased; by default none is.
+    #[schemars(range(min = 1, max = 36_500))]
+    pub(crate) keep_days: Option<u32>,
+    /// Program and arguments that print the key under which everything is kept (64 hexadecimal digits, or base64), for
+    /// a key service; by default the key lies in `node.key` in the home folder.
+    #[schemars(length(min = 1))]
+    pub(crate) key_command: Option<Vec<String>>,
+}
+
+impl Default for Bus {
+    fn default() -> Self {
+        Self { enabled: true, keep_days: None, key_command: None }
+    }
 }
 
 /// What a client may write as `model`, and who answers then.

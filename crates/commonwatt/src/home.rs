@@ -6,6 +6,8 @@
 //! ├─ key                    0600  the first key in plain text, for the command line on this machine
 //! ├─ keys.toml              0600  all keys that may call, as hashes
 //! ├─ vault/                 models (GGUF)
+//! ├─ bus.db                 0600  sessions, encrypted
+//! ├─ node.key               0600  the key that opens them, unless a program gives it
 //! ├─ history                0600  what was typed in `commonwatt chat`
 //! └─ daemon.json            where the running daemon listens
 //! ```
@@ -66,6 +68,16 @@ impl Home {
     /// Where models lie, if the configuration names no other folder.
     pub(crate) fn vault(&self) -> PathBuf {
         self.dir.join("vault")
+    }
+
+    /// Where sessions are kept.
+    pub(crate) fn bus_file(&self) -> PathBuf {
+        self.dir.join("bus.db")
+    }
+
+    /// The key under which they are.
+    pub(crate) fn node_key_file(&self) -> PathBuf {
+        self.dir.join("node.key")
     }
 
     /// What was typed in `commonwatt chat`.

@@ -27,6 +27,7 @@ mod telemetry;
 mod watch;
 
 mod admin;
+mod bus;
 mod friendly;
 mod table;
 mod term;

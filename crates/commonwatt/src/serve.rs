@@ -13,10 +13,11 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use crate::compose::{Composer, Daemon, State};
 use crate::settings::Settings;
-use crate::{friendly, table, telemetry, watch, welcome};
+use crate::{bus, friendly, table, telemetry, watch, welcome};
 
 /// How long calls under way may take after the daemon was told to go.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -52,8 +53,13 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     table::print_fleet(&rows(&daemon.grid));
     welcome::print(&url, &daemon.state().settings, key_is_new);
     let chores = tokio::spawn(chores(Arc::clone(&daemon), metrics));
+    let keeping = daemon.grid.bus().map(|bus| tokio::spawn(bus::chores(Arc::clone(bus))));
     listen::serve(listener, lobby, until_told_to_go(leaving), DRAIN).await;
     chores.abort();
+    if let Some(bus) = daemon.grid.bus() {
+        bus.close().await;
+    }
+    keeping.iter().for_each(JoinHandle::abort);
     drop(announcement);
     drop(tracing);
     Ok(ExitCode::SUCCESS)
@@ -63,7 +69,11 @@ async fn daemon(settings: Settings) -> anyhow::Result<Arc<Daemon>> {
     let composer = Composer::new(&settings)?;
     let found = composer.discover(&settings).await;
     let generation = composer.compose(&settings, &found).map_err(anyhow::Error::msg)?;
-    let grid = Grid::new(generation, world(), settings.limits.calls_max);
+    let bus = bus::open(&settings)?;
+    if let Some(bus) = &bus {
+        bus::recover(bus).await;
+    }
+    let grid = Grid::new(generation, world(), settings.limits.calls_max, bus);
     let state = Mutex::new(State { settings, found, generation: 1 });
     Ok(Arc::new(Daemon { composer, grid, state }))
 }

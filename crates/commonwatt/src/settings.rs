@@ -46,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) engine: Engine,
     /// Where models are pulled from.
     pub(crate) hub: Hub,
+    /// The bus, where sessions are kept; `None` where nothing is.
+    pub(crate) bus: Option<Bus>,
     /// All providers that are known, switched off and keyless ones included.
     pub(crate) providers: Vec<Provider>,
     /// The operator's routes.
@@ -97,6 +99,15 @@ pub(crate) struct Hub {
     pub(crate) url: String,
     /// The token it wants, if any.
     pub(crate) token: Option<Secret>,
+}
+
+/// The bus, where sessions are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bus {
+    /// A session that is not used for this long is erased.
+    pub(crate) keep: Option<Duration>,
+    /// Program and arguments that print the key; without them it lies in the home folder.
+    pub(crate) key_command: Option<Vec<String>>,
 }
 
 /// Logs and traces.
@@ -234,6 +245,7 @@ fn settle(origin: &Origin, config: Config, places: Option<Places>) -> Result<Set
     let timeouts = timeouts(&mut desk, &["timeouts"], &config.timeouts);
     let engine = engine(&mut desk, &config.engine);
     let hub = hub(&mut desk, config.hub);
+    let bus = bus(&mut desk, config.bus);
     let keys = keys(&mut desk, &config.keys);
     let keyless = keyless(&mut desk, config.keyless, listen, &keys);
     let providers = providers::settle(&mut desk, config.providers, listen, &keys);
@@ -257,6 +269,7 @@ fn settle(origin: &Origin, config: Config, places: Option<Places>) -> Result<Set
         timeouts,
         engine,
         hub,
+        bus,
         providers,
         routes,
         substitute,
@@ -391,6 +404,19 @@ fn keyless(desk: &mut Desk<'_>, name: Option<String>, listen: SocketAddr, keys: 
         desk.wrong(&["keyless"], format!("there is no key of the name `{name}`"), "write the name of one of `keys`");
     }
     Some(name)
+}
+
+fn bus(desk: &mut Desk<'_>, bus: config::Bus) -> Option<Bus> {
+    let config::Bus { enabled, keep_days, key_command } = bus;
+    if keep_days == Some(0) {
+        desk.wrong(&["bus", "keep_days"], "sessions would be erased at once", "write a number of days, or remove it");
+    }
+    if key_command.as_ref().is_some_and(|command| command.first().is_none_or(String::is_empty)) {
+        let help = "write the program and its arguments, such as `[\"pass\", \"show\", \"commonwatt\"]`";
+        desk.wrong(&["bus", "key_command"], "no program is named", help);
+    }
+    let keep = keep_days.map(|days| Duration::from_secs(u64::from(days) * 86_400));
+    enabled.then_some(Bus { keep, key_command })
 }
 
 fn telemetry(desk: &mut Desk<'_>, telemetry: config::Telemetry) -> Telemetry {

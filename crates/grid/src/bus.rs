@@ -13,6 +13,7 @@ mod warm;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use commonwatt_core::admission::CallId;
@@ -45,8 +46,8 @@ pub enum Wish {
 pub struct BusWorld {
     /// A new id (UUIDv7 as text).
     pub new_id: Arc<dyn Fn() -> CallId + Send + Sync>,
-    /// 32 random bytes.
-    pub new_salt: Arc<dyn Fn() -> [u8; 32] + Send + Sync>,
+    /// 32 random bytes, from which the salts of new sessions are made.
+    pub seed: [u8; 32],
     /// Milliseconds since 1970.
     pub unix_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// How long a session is kept after it was last used, in milliseconds; `None` for ever.
@@ -59,13 +60,27 @@ pub struct Bus {
     world: BusWorld,
     warm: Warm,
     journals: Journals,
+    /// Salts made so far.
+    salts: AtomicU64,
 }
 
 impl Bus {
     /// The bus over a store.
     #[must_use]
     pub fn new(store: Store, world: BusWorld) -> Arc<Self> {
-        Arc::new(Self { store, world, warm: Warm::default(), journals: Journals::default() })
+        Arc::new(Self { store, world, warm: Warm::default(), journals: Journals::default(), salts: AtomicU64::new(0) })
+    }
+
+    /// The salt of a new session.
+    fn new_salt(&self) -> [u8; 32] {
+        let number = self.salts.fetch_add(1, Ordering::Relaxed);
+        *blake3::keyed_hash(&self.world.seed, &number.to_le_bytes()).as_bytes()
+    }
+
+    /// Writes what is on its way and closes the store: calls after it are told that the daemon goes down.
+    pub async fn close(&self) {
+        self.turn_pages();
+        self.store.clone().close().await;
     }
 
     /// Who holds a session, if this caller does.

@@ -201,7 +201,7 @@ impl Bus {
 
     /// A session that begins with this call.
     fn begin(&self, asking: &Asking<'_>, hints: &Hints, name: Option<String>, walk: Walk) -> Recalled {
-        let (session, salt) = (SessionId((self.world.new_id)().0), (self.world.new_salt)());
+        let (session, salt) = (SessionId((self.world.new_id)().0), self.new_salt());
         let root = root(&salt);
         let tenure = Tenure { epoch: Epoch(0), holder: asking.principal.into() };
         self.warm.hold(session.clone(), tenure.clone());

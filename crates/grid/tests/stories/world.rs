@@ -156,10 +156,9 @@ impl Scene {
             clock_ms: Arc::new(unix_ms),
             bytes_max: 0,
         };
-        let salts = AtomicU64::new(unix_ms() << 20);
         let bus = BusWorld {
             new_id: Arc::new(|| CallId(uuid::Uuid::now_v7().to_string().into())),
-            new_salt: Arc::new(move || *blake3::hash(&salts.fetch_add(1, Ordering::Relaxed).to_le_bytes()).as_bytes()),
+            seed: *blake3::hash(&unix_ms().to_le_bytes()).as_bytes(),
             unix_ms: Arc::new(unix_ms),
             keep_ms: None,
         };
