@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     /// Only cells whose name contains this, such as `stream-64k-same` or `across`; may be given several times.
     #[arg(long = "cell", value_name = "NAME")]
     pub(crate) cells: Vec<String>,
-    /// Only these paths, of `direct`, `floor` and `commonwatt`.
+    /// Only these paths, of `direct`, `floor`, `stateless` (Commonwatt with its bus off) and `commonwatt`.
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub(crate) paths: Vec<String>,
     /// Another gateway that leads to the same provider, which must then have a fixed address.

@@ -86,13 +86,19 @@ pub(crate) async fn orphaned() {
 
 /// Starts a daemon that knows one provider, and waits until it is ready. Its environment is empty but for what is said
 /// here, so that no key of the person at the keyboard is used.
-pub(crate) async fn daemon(binary: &Path, upstream: SocketAddr, core: Option<usize>) -> anyhow::Result<Running> {
+pub(crate) async fn daemon(
+    binary: &Path,
+    upstream: SocketAddr,
+    config: &str,
+    core: Option<usize>,
+) -> anyhow::Result<Running> {
     ensure!(
         binary.is_file(),
         "there is no `{}`: build it with `cargo build --release --package commonwatt`, or name it with --binary",
         binary.display()
     );
     let home = tempfile::tempdir()?;
+    std::fs::write(home.path().join("commonwatt.toml"), config)?;
     let words = home.path().join("words");
     let at = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let mut command = Command::new(binary);

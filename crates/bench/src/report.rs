@@ -14,6 +14,8 @@ pub(crate) const DIRECT: &str = "direct";
 pub(crate) const FLOOR: &str = "floor";
 /// The path through the daemon.
 pub(crate) const COMMONWATT: &str = "commonwatt";
+/// The same with the bus off: nothing is kept.
+pub(crate) const STATELESS: &str = "stateless";
 
 /// A whole run.
 #[derive(Debug, Serialize)]

@@ -16,7 +16,7 @@ use crate::machine::Machine;
 use crate::measure::{Contestant, measure};
 use crate::process::{Memory, pin};
 use crate::prompt::Address;
-use crate::report::{COMMONWATT, DIRECT, FLOOR, Report};
+use crate::report::{COMMONWATT, DIRECT, FLOOR, Report, STATELESS};
 use crate::{memory, say, table};
 
 /// Where each side runs when cores are pinned.
@@ -80,8 +80,8 @@ impl Stage {
         let is_wanted = |name: &str| arguments.paths.is_empty() || arguments.paths.iter().any(|path| path == name);
         for path in &arguments.paths {
             ensure!(
-                [DIRECT, FLOOR, COMMONWATT].contains(&path.as_str()),
-                "there is no path `{path}`: use {DIRECT}, {FLOOR}, {COMMONWATT}"
+                [DIRECT, FLOOR, STATELESS, COMMONWATT].contains(&path.as_str()),
+                "there is no path `{path}`: use {DIRECT}, {FLOOR}, {STATELESS}, {COMMONWATT}"
             );
         }
         let core = |core| arguments.pin.then_some(core);
@@ -98,10 +98,12 @@ impl Stage {
             stage.contestants.push(Contestant::new(FLOOR, floor.at, "simulated", Some(floor.process())));
             stage.running.push(floor);
         }
-        if is_wanted(COMMONWATT) {
-            let daemon = children::daemon(&binary(arguments)?, to, core(GATEWAY_CORE)).await?;
-            stage.contestants.push(Contestant::new(COMMONWATT, daemon.at, "auto", Some(daemon.process())));
-            stage.running.push(daemon);
+        for (name, config) in [(STATELESS, "[bus]\nenabled = false\n"), (COMMONWATT, "")] {
+            if is_wanted(name) {
+                let daemon = children::daemon(&binary(arguments)?, to, config, core(GATEWAY_CORE)).await?;
+                stage.contestants.push(Contestant::new(name, daemon.at, "auto", Some(daemon.process())));
+                stage.running.push(daemon);
+            }
         }
         for other in &arguments.others {
             stage.contestants.push(Contestant::stranger(other).await?);

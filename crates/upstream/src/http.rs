@@ -10,8 +10,8 @@ use commonwatt_core::fleet::matches_pattern;
 use commonwatt_core::patience::Patience;
 use commonwatt_wire::sse::{self, Framing};
 use commonwatt_wire::{
-    AnswerReader, AnswerWriter, Dialect, Quirks, Untranslatable, drop_sealed_reasoning, encode, encode_count,
-    is_about_a_seal, read_fault,
+    AnswerReader, AnswerWriter, Dialect, Mend, Quirks, Untranslatable, drop_sealed_reasoning, encode, encode_count,
+    read_fault,
 };
 use http::{HeaderMap, Request, Response, Uri, header};
 use http_body_util::BodyExt;
@@ -141,21 +141,41 @@ impl HttpTarget {
         has_tools && self.richer.as_ref().is_some_and(only_there)
     }
 
-    /// Asks for an answer. A provider that does not take back what it, or another one, has sealed is asked once more
-    /// without.
+    /// Asks for an answer. A provider that refuses what can be mended is asked once more: without what was sealed, or
+    /// with each tool call beside its result.
     pub(crate) async fn dispatch(&self, model: &str, order: &Order<'_>) -> Result<Reply, Fault> {
         let way = self.way(model, order);
         let fault = match self.exchange(way, model, order, self.written(way, model, order).await?).await {
-            Err(fault) if is_about_a_seal(&fault) => fault,
-            outcome => return outcome,
+            Err(fault) => fault,
+            reply => return reply,
         };
-        let mut call = order.call().await?;
-        if !drop_sealed_reasoning(&mut call) {
-            return Err(fault);
+        match self.mended(way, model, order, &fault).await? {
+            Some(written) => self.exchange(way, model, order, written).await,
+            None => Err(fault),
         }
+    }
+
+    /// The request without what the provider refuses in it; `None` when that cannot be mended, or was not the matter.
+    async fn mended(
+        &self,
+        way: &Way,
+        model: &str,
+        order: &Order<'_>,
+        fault: &Fault,
+    ) -> Result<Option<(Pieces, Vec<String>)>, Fault> {
+        let Some(mend) = Mend::of(fault) else { return Ok(None) };
+        let mut call = order.call().await?;
+        let sealed = match mend {
+            Mend::Seal if drop_sealed_reasoning(&mut call) => Some("thinking (the provider does not take it back)"),
+            Mend::Seal => return Ok(None),
+            Mend::Pairing if way.dialect == order.dialect => None,
+            // What was translated is paired already.
+            Mend::Pairing => return Ok(None),
+        };
         let (body, mut lossy) = self.translated(way, model, &call)?;
-        lossy.push("thinking (the provider does not take it back)".to_owned());
-        self.exchange(way, model, order, (body, lossy)).await
+        lossy.extend(sealed.map(str::to_owned));
+        let is_other = sealed.is_some() || !lossy.is_empty();
+        Ok(is_other.then_some((body, lossy)))
     }
 
     async fn exchange(

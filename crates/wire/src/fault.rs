@@ -22,13 +22,36 @@ pub fn read_fault(dialect: Dialect, status: u16, retry_after_ms: Option<u64>, bo
     Fault { kind, message, retry_after_ms: retry_after_ms.or(told.retry_after_ms) }
 }
 
-/// Whether the provider refuses what it, or another one, has sealed: a signature, encrypted reasoning. The request may
-/// pass without.
-#[must_use]
-pub fn is_about_a_seal(fault: &Fault) -> bool {
-    const WORDS: [&str; 5] = ["signature", "encrypted_content", "encrypted content", "thinking block", "thinking`"];
-    let said = fault.message.to_ascii_lowercase();
-    fault.kind == FaultKind::BadRequest && WORDS.iter().any(|word| said.contains(word))
+/// What a provider refuses in a request that may pass once it is mended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mend {
+    /// What it, or another one, has sealed: a signature, encrypted reasoning. To be left out.
+    Seal,
+    /// A tool call without its result, or a result without its call. To be paired.
+    Pairing,
+}
+
+impl Mend {
+    /// What would mend the request that met this fault, if anything known would.
+    #[must_use]
+    pub fn of(fault: &Fault) -> Option<Self> {
+        const SEAL: [&str; 5] = ["signature", "encrypted_content", "encrypted content", "thinking block", "thinking`"];
+        const PAIRING: [&str; 6] = [
+            "tool_result",
+            "must be followed by tool messages",
+            "must be a response to a preceeding message with 'tool_calls'",
+            "no tool output found",
+            "no tool call found",
+            "function response parts",
+        ];
+        let said = fault.message.to_ascii_lowercase();
+        let speaks_of =
+            |words: &[&str]| fault.kind == FaultKind::BadRequest && words.iter().any(|word| said.contains(word));
+        if speaks_of(&SEAL) {
+            return Some(Self::Seal);
+        }
+        speaks_of(&PAIRING).then_some(Self::Pairing)
+    }
 }
 
 /// Reads an error inside a response that claims success.

@@ -38,7 +38,7 @@ pub mod turns;
 pub use answer::{AnswerReader, AnswerWriter, Head, lost_in, read_whole, response_id, write_whole};
 pub use embed::{EmbedCall, EmbedDialect, Embedded, encode_embed, open_embed, read_embed, write_embed};
 pub use envelope::{Envelope, InPath, open};
-pub use fault::{is_about_a_seal, read_fault};
+pub use fault::{Mend, read_fault};
 pub use hints::Hints;
 pub use history::{Continued, continued, decode_message, normal_json, reads_alone};
 pub use models::{

@@ -159,11 +159,16 @@ async fn an_answer_that_broke_off_is_kept_and_marked_unfinished() {
     let (_dir, scene) = scene([Supplier::frontier("alpha").script("reset after=3")]);
     let told = scene.call(&chat(true, &[user("one")])).await.unwrap();
     assert!(matches!(told.end, End::Error(_)));
-    let mut said = Vec::new();
     // Nobody waits for it, so it is written a moment later.
-    while said.len() < 2 {
-        said = scene.kept_of(&told).await;
-    }
+    let bus = scene.grid.bus().unwrap();
+    let said = loop {
+        if let Ok(session) = bus.session("anywhere", &told.served.session.as_ref().unwrap().0).await
+            && let Ok(said) = bus.said(&session, None).await
+            && said.len() == 2
+        {
+            break said;
+        }
+    };
     assert_eq!(said[1].node.state, State::Unfinished);
     assert!(!told.text.is_empty() && speech("alpha").starts_with(&told.text));
     assert!(format!("{:?}", said[1].turn.items).contains(told.text.trim()));
