@@ -1,0 +1,4 @@
+mod hostile;
+mod laws;
+mod samples;
+mod tamper;
