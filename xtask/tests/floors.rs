@@ -57,6 +57,18 @@ const HOUSE: &[Room] = &[
             "biscuit-auth",
             "thiserror",
             "zeroize",
+        package: "commonwatt-bundle",
+        floor: Floor::Number(2),
+        diet: &[
+            "base64", //
+            "bytes",
+            "ed25519-dalek",
+            "flate2",
+            "jiff",
+            "serde_json",
+            "sha2",
+            "thiserror",
+            "zip",
         ],
     },
     Room {

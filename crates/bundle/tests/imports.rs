@@ -1,5 +1,7 @@
 //! What other systems export, in their shapes and our words: each with a snapshot of what becomes of it.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a fixture that cannot be read fails")]
+
 use std::io::{Cursor, Write as _};
 
 use commonwatt_bundle::import::{BadImport, Imported, ImportedSession, chatgpt, claude, letta};

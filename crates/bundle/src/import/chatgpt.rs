@@ -21,13 +21,16 @@ use serde_json::{Value, json};
 
 use super::archive::{Export, conversations};
 use super::grow::{Said, grow};
-use super::json::{list, says, seconds, text};
+use super::json::{list, name_others, says, seconds, text};
 use super::loss::{Losses, shown};
 use super::{BadImport, Imported, ImportedSession, Salts};
 use crate::bundle::TurnState;
 
 /// Messages that are looked through for the call that a tool's message answers.
 const CALL_DISTANCE_MAX: usize = 64;
+
+/// What a conversation holds that is read, or says nothing about what was said.
+const KNOWN: [&str; 7] = ["id", "conversation_id", "title", "create_time", "update_time", "mapping", "current_node"];
 
 /// Reads an export.
 ///
@@ -49,13 +52,7 @@ fn session(
     let title = text(conversation, "title");
     let source_id = text(conversation, "conversation_id").or_else(|| text(conversation, "id"));
     losses.enter(title.or(source_id).unwrap_or("untitled"));
-    for (member, what) in
-        [("gizmo_id", "the custom GPT of a conversation"), ("moderation_results", "moderation results")]
-    {
-        if says(conversation, member) {
-            losses.add(what);
-        }
-    }
+    name_others(conversation, &KNOWN, "a conversation", losses);
     let nodes: HashMap<&str, &Value> = mapping.iter().map(|(key, node)| (key.as_str(), node)).collect();
     let mut said: Vec<Said> = Vec::with_capacity(mapping.len());
     for (key, node) in mapping {
@@ -108,7 +105,12 @@ fn items(
     export: &mut Export<'_>,
     losses: &mut Losses,
 ) -> Vec<Item> {
-    let Some(content) = message.get("content").filter(|content| content.is_object()) else { return Vec::new() };
+    let Some(content) = message.get("content").filter(|content| content.is_object()) else {
+        if says(message, "content") {
+            losses.add("a message whose content has an unknown shape");
+        }
+        return Vec::new();
+    };
     if let Some(metadata) = message.get("metadata") {
         name_metadata(metadata, losses);
     }
@@ -124,8 +126,13 @@ fn items(
     }
     let said = |role, content| vec![Item::Message { role, content }];
     match (role(message), recipient(message)) {
-        (Some("assistant"), Some(tool)) => vec![call(key, tool, content, &parts)],
-        (Some("assistant"), None) => said(Role::Assistant, parts),
+        (Some("assistant"), Some(tool)) => vec![call(key, tool, content, &parts, losses)],
+        (Some("assistant"), None) => {
+            if text(content, "language").is_some_and(|language| language != "unknown") {
+                losses.add("in which language a piece of code is");
+            }
+            said(Role::Assistant, parts)
+        }
         (Some("user"), _) => said(Role::User, parts),
         (Some("tool"), _) => match answered(key, nodes) {
             Some(call_id) => {
@@ -186,8 +193,11 @@ fn reasoning(content: &Value, losses: &mut Losses) -> Option<Item> {
 }
 
 /// What is written to a tool, as a call with the id of its message.
-fn call(key: &str, tool: &str, content: &Value, parts: &[Part]) -> Item {
+fn call(key: &str, tool: &str, content: &Value, parts: &[Part], losses: &mut Losses) -> Item {
     let words: Vec<String> = parts.iter().filter_map(words).collect();
+    if words.len() < parts.len() {
+        losses.add("an image that was given to a tool");
+    }
     let input = words.join("\n");
     let is_object = serde_json::from_str::<Value>(&input).is_ok_and(|value| value.is_object());
     let language = text(content, "language").filter(|language| *language != "unknown");
@@ -236,7 +246,12 @@ fn parts(content: &Value, export: &mut Export<'_>, losses: &mut Losses) -> Vec<P
         }
         "code" | "execution_output" | "system_error" => told(&["name", "text"]),
         "tether_quote" | "sonic_webpage" => told(&["title", "url", "text"]),
-        "tether_browsing_display" => told(&["summary", "result"]),
+        "tether_browsing_display" => {
+            if says(content, "assets") {
+                losses.add("the pictures of a search");
+            }
+            told(&["summary", "result"])
+        }
         "user_editable_context" => told(&["user_profile", "user_instructions"]),
         "model_editable_context" => told(&["model_set_context"]),
         "computer_output" => {

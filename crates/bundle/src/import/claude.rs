@@ -15,10 +15,14 @@ use serde_json::Value;
 
 use super::archive::conversations;
 use super::grow::{Said, grow};
-use super::json::{instant, list, says, text};
+use super::json::{instant, list, name_others, says, text};
 use super::loss::{Losses, shown};
 use super::{BadImport, Imported, ImportedSession, Salts};
 use crate::bundle::TurnState;
+
+/// What a conversation holds that is read, or says nothing about what was said.
+const KNOWN: [&str; 8] =
+    ["uuid", "name", "created_at", "updated_at", "account", "chat_messages", "current_leaf_message_uuid", "model"];
 
 /// Reads an export.
 ///
@@ -32,13 +36,7 @@ fn session(conversation: &Value, salts: &mut Salts<'_>, losses: &mut Losses) -> 
     let messages = conversation.get("chat_messages")?.as_array()?;
     let (title, source_id) = (text(conversation, "name"), text(conversation, "uuid"));
     losses.enter(title.or(source_id).unwrap_or("untitled"));
-    for (member, what) in
-        [("summary", "Claude's summary of a conversation"), ("project", "the project of a conversation")]
-    {
-        if says(conversation, member) {
-            losses.add(what);
-        }
-    }
+    name_others(conversation, &KNOWN, "a conversation", losses);
     let is_tree = messages.iter().any(|message| text(message, "parent_message_uuid").is_some());
     let model = text(conversation, "model");
     let mut said: Vec<Said> = Vec::with_capacity(messages.len());
@@ -57,7 +55,7 @@ fn session(conversation: &Value, salts: &mut Salts<'_>, losses: &mut Losses) -> 
             parent,
             made_ms: instant(message, "created_at"),
             model: text(message, "model").or(model).map(str::to_owned),
-            state: TurnState::Complete,
+            state: if says(message, "truncated") { TurnState::Unfinished } else { TurnState::Complete },
         });
     }
     let salt = salts();
@@ -137,7 +135,12 @@ fn spoken<'a>(block: &'a Value, losses: &mut Losses) -> Option<&'a str> {
             }
             text(block, "text")
         }
-        "voice_note" => text(block, "text"),
+        "voice_note" => {
+            if says(block, "title") {
+                losses.add("the title of a voice note");
+            }
+            text(block, "text")
+        }
         _ => None,
     }
 }
@@ -145,17 +148,13 @@ fn spoken<'a>(block: &'a Value, losses: &mut Losses) -> Option<&'a str> {
 fn item(key: &str, last_call: &mut Option<String>, block: &Value, losses: &mut Losses) -> Option<Item> {
     match text(block, "type").unwrap_or_default() {
         "text" | "voice_note" => None,
-        "thinking" => {
-            if says(block, "signature") {
-                losses.add("the seal of a thought");
-            }
-            let words = text(block, "thinking")?.to_owned();
-            Some(Item::Reasoning(Reasoning { text: words, ..Reasoning::default() }))
-        }
+        "thinking" => thought(block, losses),
         "tool_use" => {
             let id = text(block, "id").unwrap_or(key).to_owned();
-            let arguments =
-                block.get("input").filter(|input| input.is_object()).map_or("{}".to_owned(), Value::to_string);
+            let arguments = match block.get("input") {
+                None | Some(Value::Null) => "{}".to_owned(),
+                Some(input) => input.to_string(),
+            };
             *last_call = Some(id.clone());
             let name = text(block, "name").unwrap_or("tool").to_owned();
             Some(Item::ToolCall(ToolCall { id, name, arguments: arguments.into(), signature: None }))
@@ -165,6 +164,11 @@ fn item(key: &str, last_call: &mut Option<String>, block: &Value, losses: &mut L
                 losses.add("the result of a tool that nobody called");
                 return None;
             };
+            for member in ["structured_content", "display_content"] {
+                if says(block, member) {
+                    losses.add(format!("how Claude shows the result of a tool (`{member}`)"));
+                }
+            }
             let is_error = block.get("is_error").and_then(Value::as_bool) == Some(true);
             Some(Item::ToolOutput { call_id, content: result(block, losses), is_error })
         }
@@ -173,6 +177,18 @@ fn item(key: &str, last_call: &mut Option<String>, block: &Value, losses: &mut L
             None
         }
     }
+}
+
+fn thought(block: &Value, losses: &mut Losses) -> Option<Item> {
+    if says(block, "signature") {
+        losses.add("the seal of a thought");
+    }
+    let summaries: Vec<&str> = list(block, "summaries").iter().filter_map(|value| text(value, "summary")).collect();
+    if !summaries.is_empty() && text(block, "thinking").is_some() {
+        losses.add("summaries of a thought that is there");
+    }
+    let words = text(block, "thinking").map_or_else(|| summaries.join("\n"), str::to_owned);
+    (!words.is_empty()).then(|| Item::Reasoning(Reasoning { text: words, ..Reasoning::default() }))
 }
 
 fn result(block: &Value, losses: &mut Losses) -> Vec<Part> {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::loss::Losses;
+use super::loss::{Losses, shown};
 
 /// The text of a member, where there is one that says something.
 pub(super) fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
@@ -24,6 +24,14 @@ pub(super) fn says(value: &Value, name: &str) -> bool {
         Some(Value::String(text)) => !text.is_empty(),
         Some(Value::Array(items)) => !items.is_empty(),
         Some(Value::Object(members)) => !members.is_empty(),
+    }
+}
+
+/// Names each member beside the `known` ones that says something of `what`.
+pub(super) fn name_others(value: &Value, known: &[&str], what: &str, losses: &mut Losses) {
+    let names = value.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+    for name in names.filter(|name| !known.contains(name) && says(value, name)) {
+        losses.add(format!("`{}` of {what}", shown(name)));
     }
 }
 

@@ -17,10 +17,30 @@ use commonwatt_wire::turns;
 use serde_json::Value;
 
 use super::grow::{Said, grow};
-use super::json::{instant, list, says, text};
+use super::json::{instant, list, name_others, says, text};
 use super::loss::{Losses, shown};
 use super::{BadImport, EXPORT_BYTES_MAX, Imported, ImportedSession, Salts};
 use crate::bundle::TurnState;
+
+/// What an agent holds that is read, or that only points at what is named elsewhere.
+const KNOWN: [&str; 9] =
+    ["id", "name", "system", "messages", "block_ids", "tool_ids", "source_ids", "group_ids", "memory_blocks"];
+
+/// What a message holds that is read, or says nothing about what was said.
+const KNOWN_OF_MESSAGE: [&str; 12] = [
+    "id",
+    "type",
+    "role",
+    "content",
+    "model",
+    "agent_id",
+    "tool_calls",
+    "tool_call_id",
+    "tool_returns",
+    "created_at",
+    "otid",
+    "group_id",
+];
 
 /// Reads an agent file.
 ///
@@ -67,17 +87,7 @@ fn name_the_rest(file: &Value, losses: &mut Losses) {
 fn session(agent: &Value, salts: &mut Salts<'_>, losses: &mut Losses) -> ImportedSession {
     let title = text(agent, "name");
     losses.enter(title.unwrap_or("unnamed"));
-    for (member, what) in [
-        ("tool_rules", "the rules for an agent's tools"),
-        ("tool_exec_environment_variables", "the environment of an agent's tools, which may hold secrets"),
-        ("llm_config", "an agent's settings"),
-        ("files_agents", "which files an agent had open"),
-        ("description", "an agent's description"),
-    ] {
-        if says(agent, member) {
-            losses.add(what);
-        }
-    }
+    name_others(agent, &KNOWN, "an agent, which may be a setting or a secret", losses);
     let messages = list(agent, "messages");
     let mut said: Vec<Said> = Vec::with_capacity(messages.len() + 1);
     // The agent's instructions stand in its first message, as they were at that time; else here.
@@ -118,11 +128,7 @@ fn message(role: Role, content: Vec<Part>) -> Vec<Item> {
 }
 
 fn items(message: &Value, losses: &mut Losses) -> Vec<Item> {
-    for (member, what) in [("approve", "whether a call was approved"), ("approvals", "whether a call was approved")] {
-        if says(message, member) {
-            losses.add(what);
-        }
-    }
+    name_others(message, &KNOWN_OF_MESSAGE, "a message", losses);
     match text(message, "role").unwrap_or_default() {
         "user" => self::message(Role::User, words(message, losses)),
         "system" => self::message(Role::System, words(message, losses)),
@@ -185,10 +191,9 @@ fn assistant(message: &Value, losses: &mut Losses) -> Vec<Item> {
                 if says(&block, "signature") {
                     losses.add("the seal of a thought");
                 }
-                let words = text(&block, "reasoning").unwrap_or_default().to_owned();
-                if !words.is_empty() {
-                    items.push(Item::Reasoning(Reasoning { text: words, ..Reasoning::default() }));
-                }
+                let words = text(&block, "reasoning").or_else(|| text(&block, "summary"));
+                let thought = |words: &str| Reasoning { text: words.to_owned(), ..Reasoning::default() };
+                items.extend(words.map(|words| Item::Reasoning(thought(words))));
             }
             "redacted_reasoning" | "omitted_reasoning" => losses.add("a thought that its author keeps sealed"),
             "tool_call" => {
@@ -219,18 +224,28 @@ fn assistant(message: &Value, losses: &mut Losses) -> Vec<Item> {
     items
 }
 
-/// What functions returned. The record of a return is named only where the content does not have it.
+/// What functions returned: the content says it, or where there are several returns, each of them.
 fn tool(message: &Value, losses: &mut Losses) -> Vec<Item> {
     let returns = list(message, "tool_returns");
-    if returns.len() > 1 {
-        return returns.iter().filter_map(|returned| returned_item(message, returned, losses)).collect();
+    for returned in returns {
+        for member in ["stdout", "stderr"].iter().filter(|member| says(returned, member)) {
+            losses.add(format!("what a tool wrote to {member}"));
+        }
     }
-    let is_error = returns.first().and_then(|returned| text(returned, "status")) == Some("error");
+    let blocks = content(message);
+    if returns.len() > 1 {
+        let pairs = returns.iter().enumerate().map(|(at, returned)| (returned, blocks.get(at)));
+        return pairs.filter_map(|(returned, block)| returned_item(message, returned, block, losses)).collect();
+    }
+    let mut is_error = returns.first().and_then(|returned| text(returned, "status")) == Some("error");
     let mut parts = Vec::new();
-    for block in content(message) {
-        match text(&block, "type") {
-            Some("tool_return") => parts.extend(text(&block, "content").map(|words| Part::Text(words.into()))),
-            _ => parts.extend(part(&block, losses)),
+    for block in &blocks {
+        match text(block, "type") {
+            Some("tool_return") => {
+                is_error |= says(block, "is_error");
+                parts.extend(text(block, "content").map(|words| Part::Text(words.into())));
+            }
+            _ => parts.extend(part(block, losses)),
         }
     }
     let call_id = text(message, "tool_call_id").or_else(|| text(returns.first()?, "tool_call_id"));
@@ -243,13 +258,14 @@ fn tool(message: &Value, losses: &mut Losses) -> Vec<Item> {
     }
 }
 
-/// One of several returns.
-fn returned_item(message: &Value, returned: &Value, losses: &mut Losses) -> Option<Item> {
+/// One of several returns: what it says itself, or the content at its place.
+fn returned_item(message: &Value, returned: &Value, block: Option<&Value>, losses: &mut Losses) -> Option<Item> {
     let Some(call_id) = text(returned, "tool_call_id").or_else(|| text(message, "tool_call_id")) else {
         losses.add("a result without its call");
         return None;
     };
     let words = text(returned, "func_response").map(|words| Part::Text(words.into()));
+    let said = words.or_else(|| part(block?, losses));
     let is_error = text(returned, "status") == Some("error");
-    Some(Item::ToolOutput { call_id: call_id.to_owned(), content: words.into_iter().collect(), is_error })
+    Some(Item::ToolOutput { call_id: call_id.to_owned(), content: said.into_iter().collect(), is_error })
 }
