@@ -95,6 +95,17 @@ fn chatgpt_archives_are_read_as_they_are_downloaded() {
 }
 
 #[test]
+fn an_image_that_unpacks_to_more_than_any_provider_takes_is_named() {
+    let mut bomb = b"\x89PNG\r\n\x1a\n".to_vec();
+    bomb.resize((20 << 20) + 1, 0);
+    let archive = zipped(&[("conversations.json", CHATGPT.as_bytes()), ("file_00a1-dough.png", &bomb)]);
+    assert!(archive.len() < 100_000);
+    let imported = chatgpt::read(&archive, &mut salts()).unwrap();
+    let named = "an image whose bytes are not in the export or too large (2 times, first in `Sourdough timing`)";
+    assert!(imported.skipped.iter().any(|loss| loss == named), "{:?}", imported.skipped);
+}
+
+#[test]
 fn claude_conversations_come_with_calls_results_and_branches() {
     insta::assert_snapshot!(told(&claude::read(CLAUDE.as_bytes(), &mut salts()).unwrap()));
     let archive = zipped(&[("conversations.json", CLAUDE.as_bytes()), ("users.json", b"[]")]);

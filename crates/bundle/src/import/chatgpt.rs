@@ -276,7 +276,7 @@ fn part(value: &Value, export: &mut Export<'_>, losses: &mut Losses) -> Option<P
         let pointer = text(value, "asset_pointer").unwrap_or_default();
         let id = pointer.rsplit("://").next().filter(|id| !id.is_empty());
         let Some((media_type, bytes)) = id.and_then(|id| export.image(id)) else {
-            losses.add("an image whose bytes are not in the export");
+            losses.add("an image whose bytes are not in the export or too large");
             return None;
         };
         let data = STANDARD.encode(&bytes).into();

@@ -289,3 +289,33 @@ fn a_turn_with_more_in_it_than_the_canonical_form_is_refused() {
     let told = write(&bundle, &key(), Vec::new()).unwrap_err().to_string();
     assert!(told.ends_with("says more than its canonical form may"), "{told}");
 }
+
+/// A disk that fails after so many bytes.
+struct Failing(usize);
+
+impl std::io::Write for Failing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let taken = bytes.len().min(self.0);
+        self.0 -= taken;
+        if taken == 0 { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(taken) }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl std::io::Read for Failing {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::TimedOut.into())
+    }
+}
+
+#[test]
+fn a_disk_that_fails_is_told_and_what_it_kept_is_no_bundle() {
+    let told = write(&bundle(), &key(), Failing(3_000)).unwrap_err().to_string();
+    assert!(told.starts_with("the bundle could not be written"), "{told}");
+    let bad = read(Failing(0), &Limits::default(), None).unwrap_err();
+    assert_eq!(bad.wrong, Wrong::Unreadable(std::io::ErrorKind::TimedOut));
+    assert_eq!(bad.file, MANIFEST);
+}

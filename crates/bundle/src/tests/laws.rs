@@ -135,4 +135,28 @@ proptest! {
     fn no_bytes_break_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..3_000)) {
         prop_assert!(read(&*bytes, &Limits::default(), None).is_err());
     }
+
+    /// Pieces of a good bundle cut out, doubled or moved: other bytes are never accepted.
+    #[test]
+    fn a_mutated_bundle_is_refused_unless_it_is_the_same_bytes(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0..1_100_usize, any::<bool>()), 1..4),
+    ) {
+        let good = written(&bundle());
+        let mut bytes = good.clone();
+        for (from, to, length, is_cut) in edits {
+            let (from, to) = (from.index(bytes.len()), to.index(bytes.len()));
+            let end = (from + length).min(bytes.len());
+            if is_cut {
+                bytes.drain(from..end);
+            } else {
+                let piece = bytes[from..end].to_vec();
+                let until = (to + piece.len()).min(bytes.len());
+                bytes.splice(to..until, piece);
+            }
+            if bytes.is_empty() {
+                break;
+            }
+        }
+        prop_assert_eq!(read(&*bytes, &Limits::default(), None).is_ok(), bytes == good);
+    }
 }
