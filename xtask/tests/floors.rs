@@ -57,6 +57,9 @@ const HOUSE: &[Room] = &[
             "biscuit-auth",
             "thiserror",
             "zeroize",
+        ],
+    },
+    Room {
         package: "commonwatt-bundle",
         floor: Floor::Number(2),
         diet: &[
@@ -69,6 +72,20 @@ const HOUSE: &[Room] = &[
             "sha2",
             "thiserror",
             "zip",
+        ],
+    },
+    Room {
+        package: "commonwatt-store",
+        floor: Floor::Number(2),
+        diet: &[
+            "aws-lc-rs", //
+            "base64",
+            "blake3",
+            "bytes",
+            "rusqlite",
+            "thiserror",
+            "tokio",
+            "zeroize",
         ],
     },
     Room {
