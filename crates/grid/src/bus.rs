@@ -200,6 +200,19 @@ fn refusal(error: &StoreError) -> Refusal {
             Refusal { retry_after_ms: Some(1_000), ..refusal }
         }
         StoreError::Closed => Refusal::new(RefusalKind::ShuttingDown, "the daemon is going down"),
-        other => Refusal::new(RefusalKind::Internal, format!("the bus failed: {other}")),
+        StoreError::UnknownTurn(_)
+        | StoreError::UnknownJournal
+        | StoreError::EpochNotGiven(_)
+        | StoreError::Conflict { .. }
+        | StoreError::WrongHash
+        | StoreError::Full
+        | StoreError::WrongNodeKey
+        | StoreError::Newer { .. }
+        | StoreError::Altered { .. }
+        | StoreError::InUse(_)
+        | StoreError::NotAStore(_)
+        | StoreError::Exists(_)
+        | StoreError::Damaged { .. }
+        | StoreError::Disk { .. } => Refusal::new(RefusalKind::Internal, format!("the bus failed: {error}")),
     }
 }

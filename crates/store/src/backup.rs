@@ -22,7 +22,7 @@ impl Store {
         let to = to.into();
         self.read(move |view| {
             if to.try_exists()? {
-                return Err(StoreError::Exists(to.clone()));
+                return Err(StoreError::Exists(to));
             }
             replace(view.db, &to)
         })

@@ -22,6 +22,9 @@ pub const COMMIT_ROWS_MAX: usize = 65_536;
 /// Ids, names, principals, holders and the like.
 pub const TEXT_BYTES_MAX: usize = 4_096;
 
+/// Times and epochs.
+pub(crate) const NUMBER_MAX: u64 = u64::MAX >> 1;
+
 /// A change to one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
@@ -144,6 +147,14 @@ pub(crate) fn bound_texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> Resul
     texts.into_iter().try_for_each(|text| bound("a name", text.len(), TEXT_BYTES_MAX))
 }
 
+/// Refuses a time or a number that the file cannot hold: SQLite's have 63 bits.
+pub(crate) fn bound_numbers(numbers: impl IntoIterator<Item = u64>) -> Result<(), StoreError> {
+    let max = NUMBER_MAX;
+    numbers.into_iter().try_for_each(|found| {
+        if found > max { Err(StoreError::TooLarge { what: "a time or an epoch", found, max }) } else { Ok(()) }
+    })
+}
+
 impl Commit {
     /// A change to this session, by its holder of this epoch, that changes nothing yet.
     #[must_use]
@@ -175,6 +186,9 @@ impl Commit {
         bound_texts(self.turns.iter().flat_map(|turn| turn.by.iter().chain(&turn.model)).map(String::as_str))?;
         bound_texts(self.responses.iter().map(|response| &*response.id))?;
         bound_texts([&*self.session.0])?;
+        let times = self.turns.iter().map(|turn| turn.made_ms);
+        let ends = self.begin.iter().filter_map(|begin| begin.expires_ms);
+        bound_numbers(times.chain(ends).chain([self.epoch.0]))?;
         let bodies = self
             .turns
             .iter()

@@ -4,6 +4,7 @@
 use commonwatt_core::turn::SessionId;
 
 use crate::Store;
+use crate::commit::NUMBER_MAX;
 use crate::error::StoreError;
 use crate::sessions::Held;
 use crate::writer::Desk;
@@ -14,7 +15,7 @@ pub const EXPIRE_MAX: usize = 1_000;
 
 impl Store {
     /// Erases a session: its key, salt, title, name, bodies, links, responses, journals, derived values and blobs are
-    /// gone from the file and its log when this returns. Ids, parents, parties, states and times stay. Erasing twice is
+    /// gone from the file and its log when this returns (from the log a little later if a backup is being made). Ids, parents, parties, states and times stay. Erasing twice is
     /// as good as once. Only copies made before know more: see [`Store::backup`].
     ///
     /// # Errors
@@ -33,7 +34,7 @@ impl Store {
             let mut rows = view.db.prepare_cached(
                 "SELECT id FROM sessions WHERE expires_ms <= ?1 AND erased_ms IS NULL ORDER BY expires_ms LIMIT ?2",
             )?;
-            let rows = rows.query_map((now_ms, EXPIRE_MAX as u64), |row| row.get::<_, String>(0))?;
+            let rows = rows.query_map((now_ms.min(NUMBER_MAX), EXPIRE_MAX as u64), |row| row.get::<_, String>(0))?;
             Ok(rows.map(|id| id.map(|id| SessionId(id.into()))).collect::<Result<Vec<_>, _>>()?)
         });
         let due = due.await?;

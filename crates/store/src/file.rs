@@ -124,3 +124,32 @@ pub(crate) fn is_new(db: &Connection, path: &Path) -> Result<bool, StoreError> {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_writing_connection_syncs_each_commit_and_overwrites_what_is_deleted() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("db");
+        make_private(&path).unwrap();
+        let db = connect(&path).unwrap();
+        set_for_writing(&db).unwrap();
+        for (name, value) in [("synchronous", 2), ("secure_delete", 1), ("wal_autocheckpoint", 0), ("fullfsync", 1)] {
+            let found: i64 = db.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).unwrap();
+            assert_eq!(found, value, "{name}");
+        }
+        let mode: String = db.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+        assert_eq!(mode, "wal");
+    }
+
+    #[test]
+    fn a_reading_connection_cannot_write() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("db");
+        make_private(&path).unwrap();
+        set_for_writing(&connect(&path).unwrap()).unwrap();
+        assert!(connect_to_read(&path).unwrap().execute_batch("CREATE TABLE t (x)").is_err());
+    }
+}

@@ -5,7 +5,7 @@ use commonwatt_core::turn::{Epoch, SessionId, TurnId};
 use rusqlite::OptionalExtension;
 
 use crate::Store;
-use crate::commit::{BODY_BYTES_MAX, bound, bound_texts};
+use crate::commit::{BODY_BYTES_MAX, bound, bound_numbers, bound_texts};
 use crate::error::StoreError;
 use crate::readers::View;
 use crate::seal::Kind;
@@ -123,6 +123,7 @@ impl Store {
     pub async fn offer(&self, offer: NewHandoff) -> Result<(), StoreError> {
         bound("a body", offer.details.len(), BODY_BYTES_MAX)?;
         bound_texts([&*offer.by])?;
+        bound_numbers([offer.expires_ms, offer.epoch.0])?;
         self.write(offer.details.len(), move |desk| offer_now(desk, &offer)).await
     }
 

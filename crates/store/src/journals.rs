@@ -7,7 +7,7 @@ use commonwatt_core::turn::{Epoch, Party, SessionId, TurnId};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::Store;
-use crate::commit::{BODY_BYTES_MAX, bound, bound_texts};
+use crate::commit::{BODY_BYTES_MAX, bound, bound_numbers, bound_texts};
 use crate::error::StoreError;
 use crate::readers::View;
 use crate::seal::Kind;
@@ -48,13 +48,15 @@ pub struct Journal {
 }
 
 impl Store {
-    /// Begins the journal of an answer. One that exists already is left as it is.
+    /// Begins the journal of an answer. One that exists already is left as it is. Changes that one task asks for, one after
+    /// the other or joined in that order, are written in that order: the session may be begun by the commit before.
     ///
     /// # Errors
     /// [`StoreError::UnknownSession`], [`StoreError::UnknownTurn`], [`StoreError::Fenced`], [`StoreError::Erased`],
     /// [`StoreError::TooLarge`], [`StoreError::Conflict`] for a call of another session, or the disk's.
     pub async fn journal_begin(&self, head: JournalHead) -> Result<(), StoreError> {
         bound("a body", head.meta.len(), BODY_BYTES_MAX)?;
+        bound_numbers([head.made_ms, head.epoch.0])?;
         bound_texts([&head.call, &*head.session.0].into_iter().chain(head.by.as_deref()).chain(head.model.as_deref()))?;
         self.write(head.meta.len(), move |desk| begin(desk, &head)).await
     }

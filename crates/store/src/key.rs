@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ const READ_BYTES_MAX: u64 = 4_096;
 
 /// How long a command may take to print the key: the daemon does not start before.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether the command has ended, once it has closed its output.
+const COMMAND_PAUSE: Duration = Duration::from_millis(5);
 
 /// The key that seals each session's key. Not printable; overwritten when dropped.
 #[derive(Clone)]
@@ -138,7 +141,10 @@ impl NodeKey {
             return Err(NodeKeyError::CommandTooSlow { program: program.clone() });
         };
         let printed = printed.map_err(failed)?;
-        let status = child.wait().map_err(failed)?;
+        let Some(status) = ended_in_time(&mut child).map_err(failed)? else {
+            child.kill().and_then(|()| child.wait()).map_err(failed)?;
+            return Err(NodeKeyError::CommandTooSlow { program: program.clone() });
+        };
         if !status.success() {
             return Err(NodeKeyError::CommandFailed { program: program.clone(), status: status.to_string() });
         }
@@ -198,6 +204,21 @@ fn printed_in_time(child: &mut Child) -> Option<std::io::Result<Zeroizing<Vec<u8
     let (tell, told) = mpsc::sync_channel(1);
     std::thread::spawn(move || tell.send(read(output)));
     told.recv_timeout(COMMAND_PATIENCE).ok()
+}
+
+/// How the command ended, or nothing when its time is over: it may close its output and live on.
+fn ended_in_time(child: &mut Child) -> std::io::Result<Option<ExitStatus>> {
+    let (_tell, never) = mpsc::sync_channel::<()>(0);
+    let mut left = COMMAND_PATIENCE;
+    loop {
+        let status = child.try_wait()?;
+        if status.is_some() || left.is_zero() {
+            return Ok(status);
+        }
+        // Nobody tells anything: this is a pause.
+        let _ = never.recv_timeout(COMMAND_PAUSE);
+        left = left.saturating_sub(COMMAND_PAUSE);
+    }
 }
 
 fn read(from: impl Read) -> std::io::Result<Zeroizing<Vec<u8>>> {

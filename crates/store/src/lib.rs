@@ -24,7 +24,7 @@
 //!
 //! # What lies where
 //!
-//! One SQLite file and its write-ahead log. One thread writes ([`mod@writer`]), another moves the log into the file,
+//! One SQLite file and its write-ahead log. One thread writes, in batches (`writer.rs`); another moves the log into the file,
 //! reads run on a few connections beside them. Content is sealed (AES-256-GCM) under a random key of its session, which
 //! is sealed by the node key; hashes of content are stored keyed. In the clear are ids, times, parties, who holds what,
 //! which deployment and model made a turn, a session's principal, name and data class. Erasing a session destroys its

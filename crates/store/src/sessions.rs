@@ -4,6 +4,7 @@ use commonwatt_core::turn::{Epoch, SessionId, TurnId};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::Store;
+use crate::commit::NUMBER_MAX;
 use crate::error::StoreError;
 use crate::readers::View;
 use crate::seal::{Keys, Kind, Place, Sealer};
@@ -112,7 +113,7 @@ fn page(view: &View<'_>, principal: Option<&str>, from: Option<Cursor>, limit: u
         Some(_) => "s.principal = ?1",
         None => "?1 IS NULL",
     };
-    let below = from.map_or(u64::MAX >> 1, |Cursor(row)| row.min(u64::MAX >> 1));
+    let below = from.map_or(NUMBER_MAX, |Cursor(row)| row.min(NUMBER_MAX));
     let mut rows = view.db.prepare_cached(&format!("{COLUMNS}{filter} AND s.row < ?2 ORDER BY s.row DESC LIMIT ?3"))?;
     let rows = rows.query_map((principal, below, limit as u64 + 1), raw)?;
     let mut raws = rows.collect::<Result<Vec<_>, _>>()?;

@@ -75,11 +75,13 @@ impl<T: Send, F: Fn(&Desk<'_>) -> Result<T, StoreError> + Send> Change for Task<
 
     fn answer(self: Box<Self>, written: Result<(), StoreError>) {
         let Self { value, waits, .. } = *self;
-        let outcome = written.and_then(|()| value.ok_or(StoreError::Closed));
         // Whoever waited may have left: what was written stays written.
-        let _ = waits.send(outcome);
+        let _ = waits.send(written.and_then(|()| value.ok_or(StoreError::Closed)));
     }
 }
+
+/// A change of a batch, and whether it could be applied.
+type Tried = (Box<dyn Change>, Result<(), StoreError>);
 
 /// The way to the thread.
 pub(crate) struct Writer {
@@ -207,7 +209,7 @@ impl Bench {
         }
     }
 
-    fn write_what_can_be(&self, batch: &mut [(Box<dyn Change>, Result<(), StoreError>)]) -> Result<(), StoreError> {
+    fn write_what_can_be(&self, batch: &mut [Tried]) -> Result<(), StoreError> {
         let now_ms = (self.clock_ms)();
         let desk = Desk { db: &self.db, keys: &self.keys, now_ms, run: self.run };
         // Ends: each round but the last sets aside one change.
@@ -228,7 +230,7 @@ impl Bench {
 }
 
 /// Applies what was not refused yet; false when SQLite undid the whole transaction on the way.
-fn apply_each(desk: &Desk<'_>, batch: &mut [(Box<dyn Change>, Result<(), StoreError>)]) -> Result<bool, StoreError> {
+fn apply_each(desk: &Desk<'_>, batch: &mut [Tried]) -> Result<bool, StoreError> {
     for (change, outcome) in batch.iter_mut().filter(|(_, outcome)| outcome.is_ok()) {
         *outcome = desk.db.execute_batch("SAVEPOINT change").map_err(Into::into).and_then(|()| change.apply(desk));
         if desk.db.is_autocommit() {
