@@ -104,7 +104,7 @@ impl Relay {
             lossy,
         };
         trace::answered(&call.span, &deployment, attempts);
-        let settlement = Settlement::begun(grid, call, deployment, dialect, started).await;
+        let settlement = Settlement::begun(grid, call, deployment, dialect, started);
         let body = match content {
             Content::Whole { raw, deltas } => {
                 AnswerBody::Whole(settlement.whole(verbatim.then_some(raw).flatten(), deltas).await?)
@@ -208,7 +208,7 @@ struct Settlement {
 }
 
 impl Settlement {
-    async fn begun(
+    fn begun(
         grid: Arc<Grid>,
         mut call: Underway,
         deployment: Arc<Deployment>,
@@ -227,7 +227,7 @@ impl Settlement {
                     dialect: made_in.map_or("", Dialect::word),
                     is_verbatim: made_in == Some(call.arrival.dialect),
                 };
-                Some(Keeper::begun(bus, thread, &call, by).await)
+                Some(Keeper::begun(bus, thread, &call, by))
             }
             None => None,
         };

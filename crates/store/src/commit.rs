@@ -125,15 +125,16 @@ impl Store {
         self.write(size, move |desk| apply(desk, &commit)).await
     }
 
-    /// Queues a change, whole, and returns when it has its place in the queue: it is written before whatever is queued
-    /// later. What is refused then is missed by the changes that lean on it.
+    /// Queues a change, whole, and returns at once: it is written before whatever is queued later. What is refused then is
+    /// missed by the changes that lean on it.
     ///
     /// # Errors
-    /// [`StoreError::TooLarge`], [`StoreError::WrongHash`], [`StoreError::Closed`].
-    pub async fn commit_queued(&self, commit: Commit) -> Result<(), StoreError> {
+    /// [`StoreError::Busy`] when the queue is full, [`StoreError::TooLarge`], [`StoreError::WrongHash`], or
+    /// [`StoreError::Closed`].
+    pub fn commit_soon(&self, commit: &Commit) -> Result<(), StoreError> {
         let size = commit.check()?;
-        let commit = blobs::check(commit).await?;
-        self.queue(size, move |desk| apply(desk, &commit)).await
+        let commit = blobs::checked(commit.clone())?;
+        self.0.writer.write_soon(size, move |desk| apply(desk, &commit))
     }
 }
 

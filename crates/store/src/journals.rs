@@ -61,14 +61,14 @@ impl Store {
         self.write(head.meta.len(), move |desk| begin(desk, &head)).await
     }
 
-    /// Queues the beginning of a journal and returns when it has its place in the queue.
+    /// Queues the beginning of a journal and returns at once; what the writer refuses then is no journal.
     ///
     /// # Errors
-    /// [`StoreError::TooLarge`], [`StoreError::Closed`].
-    pub async fn journal_begin_queued(&self, head: JournalHead) -> Result<(), StoreError> {
+    /// [`StoreError::Busy`] when the queue is full, [`StoreError::TooLarge`], or [`StoreError::Closed`].
+    pub fn journal_begin_soon(&self, head: JournalHead) -> Result<(), StoreError> {
         bound("a body", head.meta.len(), BODY_BYTES_MAX)?;
         bound_texts([&head.call, &*head.session.0].into_iter().chain(head.by.as_deref()).chain(head.model.as_deref()))?;
-        self.queue(head.meta.len(), move |desk| begin(desk, &head)).await
+        self.0.writer.write_soon(head.meta.len(), move |desk| begin(desk, &head))
     }
 
     /// Appends part `seq` (from 0) of an answer, and returns when it is on disk. One that is there already is left.

@@ -155,14 +155,6 @@ impl Store {
         self.0.checkpoints.truncate().await
     }
 
-    async fn queue<T: Send + 'static>(
-        &self,
-        size: usize,
-        work: impl Fn(&Desk<'_>) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<(), StoreError> {
-        self.0.writer.queue(size, work).await.map(drop)
-    }
-
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&View<'_>) -> Result<T, StoreError> + Send + 'static,

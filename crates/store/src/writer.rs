@@ -114,21 +114,11 @@ impl Writer {
         size: usize,
         work: impl Fn(&Desk<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.queue(size, work).await?.await.map_err(closed)?
-    }
-
-    /// Queues a change of `size` bytes, waiting for room: it is written after all that were queued before it, and before
-    /// all that come later. The receiver is told what came of it.
-    pub(crate) async fn queue<T: Send + 'static>(
-        &self,
-        size: usize,
-        work: impl Fn(&Desk<'_>) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<oneshot::Receiver<Result<T, StoreError>>, StoreError> {
         let room = Arc::clone(&self.room).acquire_many_owned(units(size)).await.map_err(closed)?;
         let (waits, outcome) = oneshot::channel();
         let task = Task { work, size, value: None, waits, _room: room };
         self.queue.send(Order::Write(Box::new(task))).await.map_err(closed)?;
-        Ok(outcome)
+        outcome.await.map_err(closed)?
     }
 
     /// Queues a change if there is room now. Nobody is told what came of it.

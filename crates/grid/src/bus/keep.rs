@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use commonwatt_core::answer::{Answer, Delta, Finish, Usage};
 use commonwatt_core::refusal::Refusal;
-use commonwatt_core::turn::{Epoch, Party, SessionId, Turn};
+use commonwatt_core::turn::{Party, Turn};
 use commonwatt_store::{Commit, JournalHead, Link as StoredLink, NewBlob, NewResponse, NewSession, NewTurn, State};
 use commonwatt_wire::turns::{Canonical, canonical};
 use commonwatt_wire::{Dialect, Head, journal, response_id, write_whole};
@@ -38,20 +38,22 @@ pub(crate) struct Keeper {
     thread: Thread,
     by: By,
     caller: Dialect,
+    /// Whether what is said leaves before it is whole: only then there is a journal.
+    is_streamed: bool,
     answer: Answer,
     page: Arc<Page>,
 }
 
-/// What of an answer is not in the journal yet.
-#[derive(Default)]
+/// What of a call is not in the store yet.
 struct Page {
     call: String,
     lines: Mutex<Lines>,
 }
 
-#[derive(Default)]
 struct Lines {
-    /// The number of the next entry.
+    /// What was asked, and the head of the journal; `None` once the store has them.
+    opening: Option<(Commit, JournalHead)>,
+    /// The number of the journal's next entry.
     sequence: u32,
     said: Vec<u8>,
 }
@@ -61,17 +63,23 @@ impl Page {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands what has been said since the last time to the journal. What is refused, because the disk is far behind, is
-    /// handed over with what follows.
+    /// Hands what was asked, and what has been said since the last time, to the store. What is refused, because the disk
+    /// is far behind, is handed over with what follows.
     fn turn(&self, bus: &Bus) {
         let mut lines = self.lines();
+        if let Some((asked, head)) = &lines.opening {
+            if bus.store.commit_soon(asked).is_err() || bus.store.journal_begin_soon(head.clone()).is_err() {
+                return;
+            }
+            lines.opening = None;
+        }
         if lines.said.is_empty() {
             return;
         }
-        let said = std::mem::take(&mut lines.said);
-        match bus.store.journal_append_soon(&self.call, lines.sequence, said.clone().into()) {
+        let said = Bytes::from(std::mem::take(&mut lines.said));
+        match bus.store.journal_append_soon(&self.call, lines.sequence, said.clone()) {
             Ok(()) => lines.sequence += 1,
-            Err(_) => lines.said = said,
+            Err(_) => lines.said = said.into(),
         }
     }
 }
@@ -124,40 +132,6 @@ impl Bus {
             data_class: None,
         }
     }
-
-    /// An answer of which the journal tells is under way.
-    async fn journal(&self, page: &Arc<Page>, thread: &Thread, by: &By, made_ms: u64) {
-        let head = JournalHead {
-            call: page.call.clone(),
-            session: thread.session.clone(),
-            epoch: thread.epoch,
-            parent: thread.parent,
-            party: Party::Model,
-            by: Some(by.deployment.clone()),
-            model: Some(by.model.clone()),
-            made_ms,
-            meta: by.dialect.into(),
-        };
-        // Without a journal a crash loses what was half said, no more.
-        if self.store.journal_begin_queued(head).await.is_ok() {
-            self.journals.pages().push(Arc::clone(page));
-        }
-    }
-}
-
-/// A change of a session that changes nothing yet.
-pub(crate) fn empty_commit(session: SessionId, epoch: Epoch) -> Commit {
-    Commit {
-        session,
-        begin: None,
-        epoch,
-        turns: Vec::new(),
-        head: None,
-        links: Vec::new(),
-        responses: Vec::new(),
-        end_journal: None,
-        blobs: Vec::new(),
-    }
 }
 
 /// Adds a turn, its link and what it names by hash; it is the head then.
@@ -205,31 +179,45 @@ fn finish_word(finish: &Finish) -> &'static str {
 }
 
 impl Keeper {
-    /// The answer has begun: what was asked is kept from here on. Waits for room in the store's queue, not for the disk.
-    pub(crate) async fn begun(bus: Arc<Bus>, mut thread: Thread, call: &Underway, by: By) -> Self {
+    /// The answer has begun: what was asked is at hand from here on, and is written with what is said first.
+    pub(crate) fn begun(bus: Arc<Bus>, mut thread: Thread, call: &Underway, by: By) -> Self {
         let made_ms = (bus.world.unix_ms)();
         bus.remember(&thread);
-        let page = Arc::new(Page { call: call.id.0.to_string(), ..Page::default() });
-        let mut commit = empty_commit(thread.session.clone(), thread.epoch);
-        commit.begin = thread.begin.take().map(|begin| bus.new_session(&call.arrival.principal.name, begin));
+        let mut asked = Commit::to(thread.session.clone(), thread.epoch);
+        asked.begin = thread.begin.take().map(|begin| bus.new_session(&call.arrival.principal.name, begin));
         for said in std::mem::take(&mut thread.said) {
-            add(&mut commit, said, (made_ms, State::Complete), None, String::new());
+            add(&mut asked, said, (made_ms, State::Complete), None, String::new());
         }
-        // What could not be written is missed when the answer is.
-        let _queued = bus.store.commit_queued(commit).await;
-        if call.envelope.stream {
-            bus.journal(&page, &thread, &by, made_ms).await;
+        let head = JournalHead {
+            call: call.id.0.to_string(),
+            session: thread.session.clone(),
+            epoch: thread.epoch,
+            parent: thread.parent,
+            party: Party::Model,
+            by: Some(by.deployment.clone()),
+            model: Some(by.model.clone()),
+            made_ms,
+            meta: by.dialect.into(),
+        };
+        let lines = Lines { opening: Some((asked, head)), sequence: 0, said: Vec::new() };
+        let page = Arc::new(Page { call: call.id.0.to_string(), lines: Mutex::new(lines) });
+        let is_streamed = call.envelope.stream;
+        if is_streamed {
+            bus.journals.pages().push(Arc::clone(&page));
         }
-        Self { bus, thread, by, caller: call.arrival.dialect, answer: Answer::default(), page }
+        Self { bus, thread, by, caller: call.arrival.dialect, is_streamed, answer: Answer::default(), page }
     }
 
     /// More of the answer.
     pub(crate) fn note(&mut self, deltas: &[Delta]) {
-        let mut lines = self.page.lines();
         for delta in deltas {
-            journal::write(delta, &mut lines.said);
             self.answer.push(delta.clone());
         }
+        if !self.is_streamed {
+            return;
+        }
+        let mut lines = self.page.lines();
+        deltas.iter().for_each(|delta| journal::write(delta, &mut lines.said));
         let is_full = lines.said.len() >= JOURNAL_BYTES;
         drop(lines);
         if is_full {
@@ -247,8 +235,10 @@ impl Keeper {
         let response = self.response(state, head);
         let Self { bus, thread, by, answer, page, .. } = self;
         bus.journals.close(&page);
-        let mut commit = empty_commit(thread.session.clone(), thread.epoch);
-        commit.end_journal = Some(page.call.clone());
+        let mut commit = match page.lines().opening.take() {
+            Some((asked, _)) => asked,
+            None => Commit { end_journal: Some(page.call.clone()), ..Commit::to(thread.session.clone(), thread.epoch) },
+        };
         let meta = meta(&answer, usage);
         let items = answer.into_items();
         if !items.is_empty() {

@@ -4,12 +4,12 @@ use bytes::Bytes;
 use commonwatt_core::answer::Answer;
 use commonwatt_core::refusal::Refusal;
 use commonwatt_core::turn::{Party, SessionId, Turn, TurnId};
-use commonwatt_store::{Cursor, Journal, Node, PATH_MAX, Page, Session, State};
+use commonwatt_store::{Commit, Cursor, Journal, Node, PATH_MAX, Page, Session, State};
 use commonwatt_wire::items::{Listed, listed};
 use commonwatt_wire::turns::canonical;
 use commonwatt_wire::{Dialect, journal};
 
-use super::keep::{By, add, empty_commit};
+use super::keep::{By, add};
 use super::link::Link;
 use super::recall::Said;
 use super::{Bus, refusal, unknown};
@@ -137,7 +137,7 @@ impl Bus {
         let mut answer = Answer::default();
         journal::read(&parts.concat().into()).into_iter().for_each(|delta| answer.push(delta));
         let items = answer.into_items();
-        let mut commit = empty_commit(head.session.clone(), head.epoch);
+        let mut commit = Commit::to(head.session.clone(), head.epoch);
         commit.end_journal = Some(head.call.clone());
         if !items.is_empty() {
             let made_in = std::str::from_utf8(&head.meta).ok().and_then(Dialect::from_word);
