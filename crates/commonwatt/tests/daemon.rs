@@ -12,6 +12,8 @@ mod failures;
 mod gemini;
 #[path = "daemon/keyless.rs"]
 mod keyless;
+#[path = "daemon/killed.rs"]
+mod killed;
 #[path = "daemon/newcomers.rs"]
 mod newcomers;
 #[path = "daemon/tiers.rs"]

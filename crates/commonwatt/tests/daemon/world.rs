@@ -69,7 +69,13 @@ impl Start {
     }
 
     pub(crate) async fn daemon(self) -> Daemon {
-        let home = tempfile::tempdir().unwrap();
+        self.daemon_in(tempfile::tempdir().unwrap()).await
+    }
+
+    /// The same in a home that may have seen others.
+    pub(crate) async fn daemon_in(self, home: TempDir) -> Daemon {
+        // A note of a daemon that was killed would be taken for this one's.
+        let _ = std::fs::remove_file(home.path().join("daemon.json"));
         std::fs::write(home.path().join("commonwatt.toml"), &self.config).unwrap();
         let child = command(home.path().into(), "127.0.0.1:0", &self.variables)
             .arg("serve")
@@ -109,6 +115,13 @@ async fn announced(home: &TempDir) -> String {
 impl Daemon {
     pub(crate) fn pid(&self) -> u32 {
         self.child.id().unwrap()
+    }
+
+    /// Kills it where it stands, and gives back its home.
+    pub(crate) async fn kill(mut self) -> TempDir {
+        self.child.start_kill().unwrap();
+        self.child.wait().await.unwrap();
+        self.home
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
