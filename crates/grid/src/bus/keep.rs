@@ -12,8 +12,8 @@ use commonwatt_wire::turns::{Canonical, canonical};
 use commonwatt_wire::{Dialect, Head, journal, response_id, write_whole};
 use tokio::task::JoinHandle;
 
-use super::recall::{Beginning, Said, Thread};
-use super::warm::Place;
+use super::recall::{Said, Thread};
+use super::warm::{Beginning, Place};
 use super::{Bus, refusal};
 use crate::request::Underway;
 
@@ -119,7 +119,7 @@ impl Bus {
     }
 
     fn new_session(&self, principal: &str, begin: Beginning) -> NewSession {
-        let Beginning { name, salt, root, title } = begin;
+        let Beginning { name, salt, root, title, .. } = begin;
         let expires_ms = self.world.keep_ms.map(|keep| (self.world.unix_ms)().saturating_add(keep));
         NewSession {
             principal: principal.to_owned(),
@@ -250,11 +250,13 @@ impl Keeper {
             let said = Said { party, parent, canonical, link };
             add(&mut commit, said, ((bus.world.unix_ms)(), state), Some(&by), meta);
         }
-        bus.store.commit(commit).await.map_err(|error| {
+        let kept = bus.store.commit(commit).await;
+        match &kept {
+            Ok(()) => bus.warm.begun(&thread.session),
             // What is at hand may not be in the store: it is looked up there next time.
-            bus.warm.erase(&thread.session);
-            refusal(&error)
-        })
+            Err(_) => bus.warm.erase(&thread.session),
+        }
+        kept.map_err(|error| refusal(&error))
     }
 
     /// The id and the body under which Responses' clients fetch a complete answer again.

@@ -11,14 +11,14 @@ use commonwatt_wire::{BadInput, Continued, Dialect, Envelope, Hints, continued, 
 
 use super::link::Link;
 use super::walk::{Step, Stone, Walk, opening};
-use super::warm::{Mark, Opening, Place, Tenure};
+use super::warm::{Beginning, Mark, Opening, Place};
 use super::{Bus, Wish};
 use crate::request::{Arrival, Underway};
 
 /// A call's place in its session, from its request to its answer.
 pub(crate) struct Thread {
     pub(crate) session: SessionId,
-    /// The session, where this call begins it.
+    /// The session, where the store may not have it yet.
     pub(crate) begin: Option<Beginning>,
     pub(crate) epoch: Epoch,
     /// The turn that the answer follows.
@@ -31,14 +31,6 @@ pub(crate) struct Thread {
     pub(crate) is_stored: bool,
     pub(crate) opening: Option<Opening>,
     pub(crate) marks: Vec<Mark>,
-}
-
-/// A session that begins.
-pub(crate) struct Beginning {
-    pub(crate) name: Option<String>,
-    pub(crate) salt: [u8; 32],
-    pub(crate) root: TurnId,
-    pub(crate) title: String,
 }
 
 /// A turn that is new to the bus.
@@ -132,7 +124,7 @@ impl Bus {
         let mut continued = continued(asking.dialect, asking.body, history).map_err(bad)?;
         lossy.append(&mut continued.lossy);
         let base = Base { place, link, is_answered: true };
-        let thread = Thread::new(asking, hints, base, &tenure, Walk::of_what_was_said(said, link));
+        let thread = self.thread(asking, (hints, tenure.epoch), base, Walk::of_what_was_said(said, link));
         Ok(Recalled { thread, continued: Some(Continued { lossy, ..continued }) })
     }
 
@@ -169,7 +161,7 @@ impl Bus {
             (None, None) => return Ok(Some(self.begin(asking, hints, None, walk))),
         };
         let tenure = self.tenure(asking.principal, &base.place.session).await?;
-        let thread = Thread::new(asking, hints, base, &tenure, walk);
+        let thread = self.thread(asking, (hints, tenure.epoch), base, walk);
         Ok(Some(Recalled { thread, continued: None }))
     }
 
@@ -201,14 +193,17 @@ impl Bus {
 
     /// A session that begins with this call.
     fn begin(&self, asking: &Asking<'_>, hints: &Hints, name: Option<String>, walk: Walk) -> Recalled {
-        let (session, salt) = (SessionId((self.world.new_id)().0), self.new_salt());
-        let root = root(&salt);
-        let tenure = Tenure { epoch: Epoch(0), holder: asking.principal.into() };
-        self.warm.hold(session.clone(), tenure.clone());
-        let begin = Beginning { name, salt, root, title: title(&walk.steps) };
-        let base = Base { place: Place { session, turn: root }, link: seed(asking, hints), is_answered: false };
-        let thread = Thread::new(asking, hints, base, &tenure, walk);
-        Recalled { thread: Thread { begin: Some(begin), ..thread }, continued: None }
+        let salt = self.new_salt();
+        let (session, title) = (SessionId((self.world.new_id)().0), title(&walk.steps));
+        let begin = self.warm.begin(asking.principal, Beginning { session, name, salt, root: root(&salt), title });
+        let place = Place { session: begin.session, turn: begin.root };
+        let base = Base { place, link: seed(asking, hints), is_answered: false };
+        Recalled { thread: self.thread(asking, (hints, Epoch(0)), base, walk), continued: None }
+    }
+
+    fn thread(&self, asking: &Asking<'_>, (hints, epoch): (&Hints, Epoch), base: Base, walk: Walk) -> Thread {
+        let begin = self.warm.beginning(&base.place.session);
+        Thread { begin, epoch, is_stored: hints.store, ..Thread::new(asking.dialect, base, walk) }
     }
 }
 
@@ -249,11 +244,11 @@ struct Base {
 
 impl Thread {
     /// The place of a call whose history is known up to `base` and goes on with `walk`.
-    fn new(asking: &Asking<'_>, hints: &Hints, base: Base, tenure: &Tenure, walk: Walk) -> Self {
+    fn new(dialect: Dialect, base: Base, walk: Walk) -> Self {
         let Base { place: Place { session, turn: mut parent }, mut link, mut is_answered } = base;
         let (mut said, mut reached) = (Vec::with_capacity(walk.steps.len()), Vec::new());
         for Step { party, items, link: after, messages } in walk.steps {
-            let canonical = canonical(&Turn { parent, party, dialect: asking.dialect.word(), items });
+            let canonical = canonical(&Turn { parent, party, dialect: dialect.word(), items });
             let turn = canonical.id;
             said.push(Said { party, parent, canonical, link: after });
             (parent, link) = (turn, after);
@@ -269,7 +264,7 @@ impl Thread {
             Some(Mark { bytes: stone.bytes, hash: stone.hash, ..mark.clone() })
         };
         let marks = walk.stones.iter().filter_map(mark).collect();
-        let (epoch, opening, is_stored) = (tenure.epoch, walk.opening, hints.store);
-        Self { session, begin: None, epoch, parent, link, said, is_stored, opening, marks }
+        let (epoch, opening) = (Epoch(0), walk.opening);
+        Self { session, begin: None, epoch, parent, link, said, is_stored: false, opening, marks }
     }
 }

@@ -42,6 +42,11 @@ impl<K: Eq + Hash + Clone, V: Clone> Halves<K, V> {
         self.young.insert(key, value);
     }
 
+    pub(crate) fn take(&mut self, key: &K) {
+        self.young.remove(key);
+        self.old.remove(key);
+    }
+
     pub(crate) fn forget(&mut self, unwanted: impl Fn(&K, &V) -> bool) {
         self.young.retain(|key, value| !unwanted(key, value));
         self.old.retain(|key, value| !unwanted(key, value));
@@ -82,11 +87,26 @@ pub(crate) struct Tenure {
 /// How a session's requests begin: the hash of caller and first message.
 pub(crate) type Opening = [u8; 32];
 
+/// A session that the store may not have yet: whoever writes to it begins it, and the first one does.
+#[derive(Clone, Debug)]
+pub(crate) struct Beginning {
+    pub(crate) session: SessionId,
+    pub(crate) name: Option<String>,
+    pub(crate) salt: [u8; 32],
+    pub(crate) root: TurnId,
+    pub(crate) title: String,
+}
+
+/// A caller, and its name for a session.
+type Named = (Arc<str>, String);
+
 #[derive(Default)]
 struct Memory {
     turns: Halves<Link, Place>,
     marks: Halves<Opening, Vec<Mark>>,
     tenures: Halves<SessionId, Tenure>,
+    beginnings: Halves<SessionId, Beginning>,
+    names: Halves<Named, SessionId>,
 }
 
 /// See the module's documentation.
@@ -132,11 +152,38 @@ impl Warm {
         self.memory().tenures.remember(session, tenure);
     }
 
+    /// Begins a session. Where the caller has begun one of this name a moment ago, that one it is.
+    pub(crate) fn begin(&self, principal: &str, new: Beginning) -> Beginning {
+        let mut memory = self.memory();
+        let named: Option<Named> = new.name.clone().map(|name| (principal.into(), name));
+        let known = named.as_ref().and_then(|named| memory.names.recall(named));
+        if let Some(begun) = known.and_then(|session| memory.beginnings.recall(&session)) {
+            return begun;
+        }
+        if let Some(named) = named {
+            memory.names.remember(named, new.session.clone());
+        }
+        memory.tenures.remember(new.session.clone(), Tenure { epoch: Epoch(0), holder: principal.into() });
+        memory.beginnings.remember(new.session.clone(), new.clone());
+        new
+    }
+
+    /// The beginning of a session that the store may not have yet.
+    pub(crate) fn beginning(&self, session: &SessionId) -> Option<Beginning> {
+        self.memory().beginnings.recall(session)
+    }
+
+    /// The store has the session.
+    pub(crate) fn begun(&self, session: &SessionId) {
+        let mut memory = self.memory();
+        memory.beginnings.take(session);
+    }
+
     /// Forgets an erased session.
     pub(crate) fn erase(&self, session: &SessionId) {
         let mut memory = self.memory();
         memory.turns.forget(|_, place| place.session == *session);
         memory.marks.forget(|_, marks| marks.iter().any(|mark| mark.place.session == *session));
-        memory.tenures.forget(|known, _| known == session);
+        memory.tenures.take(session);
     }
 }

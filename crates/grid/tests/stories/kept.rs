@@ -226,3 +226,22 @@ async fn an_erased_session_is_gone_for_everybody() {
     assert_ne!(again.served.session, first.served.session);
     assert_eq!(scene.kept_of(&again).await.len(), 4);
 }
+
+/// Coding agents send several requests at once when a session begins, all with its name.
+#[tokio::test]
+async fn calls_that_begin_a_named_session_at_once_begin_the_same_one() {
+    let (_dir, scene) = scene([Supplier::frontier("alpha")]);
+    let named = |text: &str| Ask { wish: Wish::Named("plan".into()), ..chat(true, &[user(text)]) };
+    let calls: Vec<_> = (0..8).map(|n| scene.spawn(&named(&format!("question {n}")))).collect();
+    let mut sessions = Vec::new();
+    for call in calls {
+        let told = call.await.unwrap().unwrap();
+        assert_eq!(told.end, End::Complete);
+        sessions.push(told.served.session);
+    }
+    sessions.dedup();
+    assert_eq!(sessions.len(), 1);
+    let bus = scene.grid.bus().unwrap();
+    let session = bus.session("anywhere", "plan").await.unwrap();
+    assert_eq!(bus.tree(&session).await.unwrap().len(), 16);
+}
