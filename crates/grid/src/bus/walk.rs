@@ -199,4 +199,42 @@ mod tests {
         assert_eq!(apart.steps.len(), 2);
         assert_eq!(apart.steps[1].link, joined.steps[1].link);
     }
+
+    /// `cargo test --release -p commonwatt-grid --lib recognising -- --ignored --nocapture`
+    #[test]
+    #[ignore = "a measurement"]
+    #[expect(clippy::print_stdout, reason = "printing is what it does")]
+    fn recognising_a_long_history() {
+        let text =
+            "fn main() {\\n    let greeting = \\\"hello\\\";\\n    println!(\\\"{greeting}\\\");\\n}\\n".repeat(24);
+        let message = |at: usize| match at % 2 {
+            0 => format!(r#"{{"role":"user","content":"{at} {text}"}}"#),
+            _ => format!(r#"{{"role":"assistant","content":"{at} {text}"}}"#),
+        };
+        let body = |messages: usize| {
+            let messages: Vec<String> = (0..messages).map(message).collect();
+            Bytes::from(format!(r#"{{"model":"m","messages":[{}]}}"#, messages.join(",")))
+        };
+        let seed = Link::seed("p", None);
+        for (name, known_messages) in [("nothing is known", 0), ("all but the last two messages are known", 199)] {
+            let whole = body(201);
+            let known =
+                if known_messages == 0 { Vec::new() } else { marks(&walk(&body(known_messages), seed, Vec::new())) };
+            let mut took: Vec<_> = (0..200)
+                .map(|_| {
+                    let begun = std::time::Instant::now();
+                    std::hint::black_box(walk(&whole, seed, known.clone()));
+                    begun.elapsed()
+                })
+                .collect();
+            took.sort();
+            println!("{} bytes, {name}: {:?} in the middle, {:?} at best", whole.len(), took[100], took[0]);
+        }
+    }
+
+    fn walk(body: &Bytes, seed: Link, marks: Vec<Mark>) -> Walk {
+        let envelope = commonwatt_wire::open(Dialect::OpenAiChat, None, body).unwrap();
+        let opening = opening(Dialect::OpenAiChat, &envelope, seed);
+        Walk::through(Dialect::OpenAiChat, &envelope, body, seed, (opening, marks)).unwrap()
+    }
 }
