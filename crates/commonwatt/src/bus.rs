@@ -1,5 +1,6 @@
 //! The bus of this daemon: opened before anybody may call, tended while it runs.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +64,14 @@ pub(crate) async fn chores(bus: Arc<Bus>) {
             },
         }
     }
+}
+
+/// Bytes of the store's file and of its log, which is moved into it now and then.
+pub(crate) fn bytes(file: &Path) -> Option<u64> {
+    let length = |path: PathBuf| std::fs::metadata(path).ok().map(|metadata| metadata.len());
+    let mut log = file.as_os_str().to_owned();
+    log.push("-wal");
+    length(file.into()).map(|bytes| bytes + length(log.into()).unwrap_or_default())
 }
 
 fn unix_ms() -> u64 {

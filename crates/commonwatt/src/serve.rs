@@ -120,6 +120,7 @@ fn backstage(
     let runtime = Handle::current();
     let state = daemon.state();
     let home = &state.settings.origin.home;
+    let bus_file = home.bus_file();
     Backstage {
         version: env!("CARGO_PKG_VERSION"),
         started_unix_s,
@@ -129,6 +130,7 @@ fn backstage(
         render_metrics: Box::new(move || metrics.render()),
         is_leaving: Box::new(move || leaving.load(Ordering::Relaxed)),
         reload: Arc::new(move || runtime.block_on(reloading.reload())),
+        bus_bytes: Box::new(move || bus::bytes(&bus_file)),
         generation: Box::new(move || counting.state().generation),
     }
 }

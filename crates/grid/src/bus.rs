@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use commonwatt_core::admission::CallId;
 use commonwatt_core::refusal::{Refusal, RefusalKind};
-use commonwatt_core::turn::{SessionId, Turn};
+use commonwatt_core::turn::{NotATurnId, SessionId, Turn};
 pub use commonwatt_store::{Cursor, Node, Page, Session, State};
 use commonwatt_store::{PATH_MAX, Store, StoreError};
 use commonwatt_wire::turns::{attachments_of, read_turn};
@@ -35,7 +35,8 @@ pub enum Wish {
     Recognised,
     /// The session with this name or id, whose history it sends; one that does not exist begins.
     Named(String),
-    /// The session with this name or id, whose history the bus is to put before what it sends.
+    /// The session with this name or id, whose history the bus is to put before what it sends: up to its end, or up to
+    /// the turn whose id follows after an `@`.
     Continued(String),
     /// Nothing is to be kept.
     Unkept,
@@ -117,10 +118,14 @@ impl Bus {
         Ok(found.map(|session| Place { session: session.id, turn: session.root }))
     }
 
-    /// Where the caller's session of that name or id ends now.
+    /// Where the caller's session of that name or id ends now; `NAME@TURN` is that turn of it instead.
     async fn head_of(&self, principal: &str, name: &str) -> Result<Place, Refusal> {
+        let (name, turn) = match name.rsplit_once('@').map(|(name, turn)| (name, turn.parse())) {
+            Some((name, Ok(turn))) => (name, Some(turn)),
+            Some((_, Err(NotATurnId))) | None => (name, None),
+        };
         let found = self.found(principal, name).await?.ok_or_else(unknown)?;
-        Ok(Place { session: found.id, turn: found.head })
+        Ok(Place { session: found.id, turn: turn.unwrap_or(found.head) })
     }
 
     async fn head_of_conversation(&self, principal: &str, conversation: &str) -> Result<Place, Refusal> {
@@ -193,6 +198,11 @@ fn refusal(error: &StoreError) -> Refusal {
     match error {
         StoreError::Fenced { holder, .. } => handed_over(holder),
         StoreError::UnknownSession | StoreError::Erased => unknown(),
+        StoreError::UnknownTurn(turn) => {
+            let message =
+                format!("the turn `{turn}` is not in this session: `commonwatt session tree` shows those that are");
+            Refusal::new(RefusalKind::UnknownSession, message)
+        }
         StoreError::NameTaken => Refusal::new(RefusalKind::BadRequest, format!("{error}: choose another name")),
         StoreError::TooLarge { .. } => Refusal::new(RefusalKind::TooLarge, error.to_string()),
         StoreError::Busy => {

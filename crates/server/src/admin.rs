@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::doors::Spoken;
 use crate::respond::Body;
+use crate::sessions::PAGE_MAX;
 use crate::{Lobby, doors, respond};
 
 /// What the daemon does for the admin API.
@@ -36,15 +37,22 @@ pub struct Backstage {
     pub is_leaving: Box<dyn Fn() -> bool + Send + Sync>,
     /// Builds, validates and swaps in a new generation: its number, or one sentence.
     pub reload: Arc<dyn Fn() -> Result<u64, String> + Send + Sync>,
+    /// Bytes of the file in which sessions are kept.
+    pub bus_bytes: Box<dyn Fn() -> Option<u64> + Send + Sync>,
     /// The number of the generation in force.
     pub generation: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
 /// `GET /admin/v1/status`
-pub(crate) fn status(lobby: &Lobby, headers: &HeaderMap) -> Response<Body> {
-    if let Err(refused) = lobby.grid.identify(doors::credential(headers)) {
-        return refuse(lobby, &refused);
-    }
+pub(crate) async fn status(lobby: &Lobby, headers: &HeaderMap) -> Response<Body> {
+    let principal = match lobby.grid.identify(doors::credential(headers)) {
+        Ok(principal) => principal.name,
+        Err(refused) => return refuse(lobby, &refused),
+    };
+    let bus = match bus_line(lobby, &principal).await {
+        Ok(bus) => bus,
+        Err(refused) => return refuse(lobby, &refused),
+    };
     let generation = lobby.grid.generation();
     let backstage = &lobby.backstage;
     let now = lobby.grid.unix_s();
@@ -57,6 +65,7 @@ pub(crate) fn status(lobby: &Lobby, headers: &HeaderMap) -> Response<Body> {
         key_file: &backstage.key_file,
         generation: (backstage.generation)(),
         calls_under_way: lobby.grid.calls_under_way(),
+        bus,
         deployments: deployments(&lobby.grid, &generation),
         absent: generation
             .fleet
@@ -107,11 +116,22 @@ pub(crate) async fn reload(lobby: &Lobby, headers: &HeaderMap) -> Response<Body>
     }
 }
 
-fn refuse(lobby: &Lobby, refused: &Refusal) -> Response<Body> {
+/// The bus at a glance; `None` where nothing is kept.
+async fn bus_line(lobby: &Lobby, principal: &str) -> Result<Option<BusLine>, Refusal> {
+    let Some(bus) = lobby.grid.bus() else { return Ok(None) };
+    let page = bus.sessions(principal, None, PAGE_MAX).await?;
+    Ok(Some(BusLine {
+        sessions: page.sessions.iter().filter(|session| session.erased_ms.is_none()).count(),
+        and_more: page.next.is_some(),
+        bytes: (lobby.backstage.bus_bytes)(),
+    }))
+}
+
+pub(crate) fn refuse(lobby: &Lobby, refused: &Refusal) -> Response<Body> {
     respond::refusal(Dialect::OpenAiChat, refused, &lobby.grid.new_id().0)
 }
 
-fn send<T: Serialize>(value: &T) -> Response<Body> {
+pub(crate) fn send<T: Serialize>(value: &T) -> Response<Body> {
     match serde_json::to_vec(value) {
         Ok(bytes) => respond::json(bytes),
         Err(error) => {
@@ -131,9 +151,19 @@ struct Status<'a> {
     key_file: &'a str,
     generation: u64,
     calls_under_way: usize,
+    bus: Option<BusLine>,
     deployments: Vec<DeploymentLine>,
     absent: Vec<AbsentLine>,
     routes: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct BusLine {
+    /// The caller's sessions, counted as far as one page goes.
+    sessions: usize,
+    and_more: bool,
+    /// Of its file.
+    bytes: Option<u64>,
 }
 
 #[derive(Serialize)]

@@ -12,7 +12,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::doors::Spoken;
 use crate::respond::Body;
-use crate::{Lobby, admin, doors, health};
+use crate::{Lobby, admin, doors, health, sessions};
 
 /// A path that exists.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,6 +39,7 @@ enum Door {
     Status,
     Explain,
     Reload,
+    Sessions(sessions::At),
 }
 
 /// For whom models are listed.
@@ -85,8 +86,12 @@ impl Door {
             "/admin/v1/status" => Self::Status,
             "/admin/v1/explain" => Self::Explain,
             "/admin/v1/reload" => Self::Reload,
-            _ => return Self::of_model(path),
+            _ => return Self::of_session(path).or_else(|| Self::of_model(path)),
         })
+    }
+
+    fn of_session(path: &str) -> Option<Self> {
+        path.strip_prefix("/admin/v1/sessions").and_then(sessions::At::of).map(Self::Sessions)
     }
 
     /// Paths that name a model: `/v1/models/{id}`, `/v1beta/models/{id}`, and either with `:{verb}`, which only Google's
@@ -121,14 +126,16 @@ impl Door {
             | Self::Alive
             | Self::Ready
             | Self::Metrics
-            | Self::Status => Method::GET,
+            | Self::Status
+            | Self::Sessions(_) => Method::GET,
         }
     }
 
     /// Whatever can be got can be asked for without its body; hyper leaves that out.
     fn takes(&self, method: &Method) -> bool {
         let right = self.method();
-        *method == right || (right == Method::GET && *method == Method::HEAD)
+        let also = matches!(self, Self::Sessions(at) if at.also_takes(method));
+        *method == right || (right == Method::GET && *method == Method::HEAD) || also
     }
 
     /// The dialect in which a caller is refused here.
@@ -140,9 +147,13 @@ impl Door {
             Self::Rerank => Dialect::OpenAiChat,
             Self::OllamaShow | Self::OllamaVersion => Dialect::OllamaChat,
             Self::Models(listed) | Self::Model(listed, _) => listed.dialect(request.headers()),
-            Self::Alive | Self::Ready | Self::Metrics | Self::Status | Self::Explain | Self::Reload => {
-                doors::dialect_of(request.headers())
-            }
+            Self::Alive
+            | Self::Ready
+            | Self::Metrics
+            | Self::Status
+            | Self::Explain
+            | Self::Reload
+            | Self::Sessions(_) => doors::dialect_of(request.headers()),
         }
     }
 }
@@ -181,9 +192,10 @@ pub(crate) async fn enter(lobby: &Lobby, request: Request<Incoming>) -> Response
         Door::Alive => health::alive(),
         Door::Ready => health::ready(lobby),
         Door::Metrics => health::metrics(lobby),
-        Door::Status => admin::status(lobby, request.headers()),
+        Door::Status => admin::status(lobby, request.headers()).await,
         Door::Explain => admin::explain(lobby, request).await,
         Door::Reload => admin::reload(lobby, request.headers()).await,
+        Door::Sessions(at) => sessions::enter(lobby, at, request).await,
     }
 }
 
@@ -223,5 +235,14 @@ mod tests {
         assert!(Door::Alive.takes(&Method::HEAD));
         assert!(!Door::Reload.takes(&Method::HEAD));
         assert!(!Door::Reload.takes(&Method::GET));
+    }
+
+    #[test]
+    fn a_session_can_be_erased_but_not_all_of_them_at_once() {
+        let takes = |path, method| Door::at(path).is_some_and(|door| door.takes(&method));
+        assert!(takes("/admin/v1/sessions/work", Method::DELETE) && takes("/admin/v1/sessions/work", Method::GET));
+        assert!(takes("/admin/v1/sessions", Method::GET) && !takes("/admin/v1/sessions", Method::DELETE));
+        assert!(!takes("/admin/v1/sessions/work/tree", Method::DELETE));
+        assert_eq!(Door::at("/admin/v1/sessionsx"), None);
     }
 }

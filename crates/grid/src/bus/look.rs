@@ -4,7 +4,7 @@ use bytes::Bytes;
 use commonwatt_core::answer::Answer;
 use commonwatt_core::refusal::Refusal;
 use commonwatt_core::turn::{Party, SessionId, Turn, TurnId};
-use commonwatt_store::{Commit, Cursor, Journal, Node, PATH_MAX, Page, Session, State};
+use commonwatt_store::{Commit, Cursor, Journal, Node, PATH_MAX, Page, Session, State, StoredTurn};
 use commonwatt_wire::items::{Listed, listed};
 use commonwatt_wire::turns::canonical;
 use commonwatt_wire::{Dialect, journal};
@@ -21,6 +21,8 @@ pub struct Shown {
     pub node: Node,
     /// What it says.
     pub turn: Turn,
+    /// What else is known of it: how it ended and what it cost, as JSON; nothing where a caller said it.
+    pub meta: Bytes,
 }
 
 /// Journals that are read at once.
@@ -50,10 +52,24 @@ impl Bus {
     pub async fn said(&self, session: &Session, until: Option<TurnId>) -> Result<Vec<Shown>, Refusal> {
         let turn = until.unwrap_or(session.head);
         let kept = self.store.path(&session.id, turn, PATH_MAX).await.map_err(|error| refusal(&error))?;
+        self.shown(session, kept).await
+    }
+
+    /// The last turns of what was said up to a turn, or up to the head.
+    ///
+    /// # Errors
+    /// A refusal when the caller may not see it, or the turn is not in it.
+    pub async fn tail(&self, session: &Session, until: Option<TurnId>, limit: usize) -> Result<Vec<Shown>, Refusal> {
+        let turn = until.unwrap_or(session.head);
+        let kept = self.store.tail(&session.id, turn, limit).await.map_err(|error| refusal(&error))?;
+        self.shown(session, kept).await
+    }
+
+    async fn shown(&self, session: &Session, kept: Vec<StoredTurn>) -> Result<Vec<Shown>, Refusal> {
         let mut shown = Vec::with_capacity(kept.len());
         for kept in kept {
             let turn = self.read(&session.id, &kept.body).await?;
-            shown.push(Shown { node: kept.node, turn });
+            shown.push(Shown { node: kept.node, turn, meta: kept.meta });
         }
         Ok(shown)
     }
