@@ -3,6 +3,8 @@
 //! What the daemon says is kept as it was sent, for `--json`; people are shown what the types here read of it. Fields
 //! that are not known here do not matter, so that a newer daemon can be asked by an older command line.
 
+pub(crate) mod sessions;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -96,22 +98,37 @@ impl Admin {
     /// One sentence, in the daemon's own words where it has some.
     pub(crate) async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        if response.status().is_success() {
-            return Ok(response);
+        if response.status().is_success() { Ok(response) } else { Err(self.refused(response).await) }
+    }
+
+    /// Sends a request for something that may not be there: `None` when it is not.
+    ///
+    /// # Errors
+    /// The same.
+    async fn send_for(&self, request: RequestBuilder) -> anyhow::Result<Option<Response>> {
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        match response.status().as_u16() {
+            200..300 => Ok(Some(response)),
+            404 => Ok(None),
+            _ => Err(self.refused(response).await),
         }
+    }
+
+    /// What a response that is no good one says.
+    async fn refused(&self, response: Response) -> anyhow::Error {
         let status = response.status().as_u16();
         let is_json =
             response.headers().get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
         let said = response.bytes().await.unwrap_or_default();
         let message = serde_json::from_slice::<Refused>(&said).ok().map(|refused| refused.error.message);
         match (status, message) {
-            (401, _) => Err(self.wrong_key()),
-            (_, Some(message)) => Err(anyhow!(message)),
-            (_, None) if is_json => Err(anyhow!("the daemon at {} answers with status {status}", self.url)),
-            (_, None) => Err(anyhow!(
+            (401, _) => self.wrong_key(),
+            (_, Some(message)) => anyhow!(message),
+            (_, None) if is_json => anyhow!("the daemon at {} answers with status {status}", self.url),
+            (_, None) => anyhow!(
                 "something answers at {} that is no Commonwatt (status {status}): name the daemon with `--url`",
                 self.url
-            )),
+            ),
         }
     }
 
@@ -193,6 +210,9 @@ pub(crate) struct Status {
     pub(crate) generation: u64,
     /// Calls under way.
     pub(crate) calls_under_way: u64,
+    /// The bus; `None` where nothing is kept, or the daemon is too old to say.
+    #[serde(default)]
+    pub(crate) bus: Option<BusLine>,
     /// What it can send calls to.
     pub(crate) deployments: Vec<DeploymentLine>,
     /// Providers that it could use.
@@ -201,6 +221,18 @@ pub(crate) struct Status {
     /// The operator's routes.
     #[serde(default)]
     pub(crate) routes: Vec<String>,
+}
+
+/// Where sessions are kept.
+#[derive(Debug, Deserialize)]
+pub(crate) struct BusLine {
+    /// How many the key has, as far as they were counted.
+    pub(crate) sessions: u64,
+    /// Whether there are more.
+    #[serde(default)]
+    pub(crate) and_more: bool,
+    /// Bytes of the file.
+    pub(crate) bytes: Option<u64>,
 }
 
 /// A deployment.

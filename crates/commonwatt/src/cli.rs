@@ -5,6 +5,7 @@ mod config;
 mod explain;
 mod key;
 mod models;
+mod session;
 mod sim;
 mod status;
 
@@ -48,6 +49,8 @@ enum Command {
     Models(models::Arguments),
     /// Show who would answer a request, and why the others would not. Nothing is sent.
     Explain(explain::Arguments),
+    /// List, show and erase what was said, whoever answered.
+    Session(session::Arguments),
     /// Check, describe and show the configuration.
     Config(config::Arguments),
     /// Make, list and remove keys.
@@ -91,6 +94,7 @@ pub(crate) fn run(env: Env) -> anyhow::Result<ExitCode> {
         Command::Chat(arguments) => brief(chat::run(&context, arguments)),
         Command::Models(arguments) => brief(models::run(&context, arguments)),
         Command::Explain(arguments) => brief(explain::run(&context, &arguments)),
+        Command::Session(arguments) => brief(session::run(&context, arguments)),
         Command::Config(arguments) => config::run(&context, arguments),
         Command::Key(arguments) => brief(key::run(&context, arguments)),
         Command::Sim(arguments) => brief(sim::run(arguments)),

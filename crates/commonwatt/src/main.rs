@@ -32,6 +32,8 @@ mod friendly;
 mod table;
 mod term;
 mod welcome;
+mod when;
+mod wrap;
 
 use std::process::ExitCode;
 

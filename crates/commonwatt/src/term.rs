@@ -148,7 +148,18 @@ pub(crate) fn cut(text: &str, columns: usize) -> String {
 
 /// The text without characters that steer a terminal, which strangers' texts may contain.
 pub(crate) fn tame(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+    text.chars().filter(|c| matches!(c, '\n' | '\t') || !(c.is_control() || turns_the_line(*c))).collect()
+}
+
+/// The same in one line: breaks and tabs are blanks.
+pub(crate) fn tame_line(text: &str) -> String {
+    tame(&text.replace(['\n', '\r', '\t'], " "))
+}
+
+/// Whether a character changes the direction of all that follows it, beyond the text it stands in. Arabic and Hebrew
+/// need none of these.
+fn turns_the_line(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Bytes for people: `640 MiB`.
@@ -192,6 +203,9 @@ mod tests {
     #[test]
     fn a_strangers_text_cannot_steer_the_terminal() {
         assert_eq!(tame("a\x1b[2Jb\r\n\tc\u{9b}d"), "a[2Jb\n\tcd");
+        assert_eq!(tame("pay \u{202e}lived\u{2066}x"), "pay livedx");
+        assert_eq!(tame("שלום"), "שלום");
+        assert_eq!(tame_line("a\r\nb\tc"), "a  b c");
     }
 
     #[test]

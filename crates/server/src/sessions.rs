@@ -117,9 +117,11 @@ impl Query<'_> {
     fn limit(&self) -> Result<usize, Refusal> {
         match self.number("limit")? {
             None => Ok(PAGE),
-            Some(limit) => usize::try_from(limit).ok().filter(|limit| (1..=PAGE_MAX).contains(limit)).ok_or_else(|| {
-                Refusal::new(RefusalKind::BadRequest, format!("`limit` is {limit}: write one from 1 to {PAGE_MAX}"))
-            }),
+            Some(limit) => {
+                usize::try_from(limit).ok().filter(|limit| (1..=PAGE_MAX).contains(limit)).ok_or_else(|| {
+                    Refusal::new(RefusalKind::BadRequest, format!("`limit` is {limit}: write one from 1 to {PAGE_MAX}"))
+                })
+            }
         }
     }
 
@@ -305,9 +307,8 @@ impl TurnLine {
     fn of(shown: Shown) -> Result<Self, Refusal> {
         let Shown { node, turn, meta } = shown;
         let Meta { finish, usage } = serde_json::from_slice(&meta).unwrap_or_default();
-        let CanonicalTurn { items } = serde_json::from_slice(&canonical(&turn).bytes).map_err(|error| {
-            Refusal::new(RefusalKind::Internal, format!("a kept turn cannot be written: {error}"))
-        })?;
+        let CanonicalTurn { items } = serde_json::from_slice(&canonical(&turn).bytes)
+            .map_err(|error| Refusal::new(RefusalKind::Internal, format!("a kept turn cannot be written: {error}")))?;
         Ok(Self {
             id: node.id.to_string(),
             parent: node.parent.to_string(),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::Context;
-use crate::admin::Status;
+use crate::admin::{BusLine, Status};
 use crate::table;
 use crate::term::{self, Paint};
 
@@ -60,7 +60,16 @@ fn print_rest(status: &Status, paint: Paint) -> std::io::Result<()> {
     }
     let reloads = status.generation.saturating_sub(1);
     fact("reloads", &reloads.to_string())?;
-    fact("under way", &calls(status.calls_under_way))
+    fact("under way", &calls(status.calls_under_way))?;
+    fact("sessions", &sessions(status.bus.as_ref()))
+}
+
+/// `12 of this key, 640 MiB on disk`
+fn sessions(bus: Option<&BusLine>) -> String {
+    let Some(bus) = bus else { return "not kept".to_owned() };
+    let more = if bus.and_more { " and more" } else { "" };
+    let size = bus.bytes.map(|bytes| format!(", {} on disk", term::bytes(bytes))).unwrap_or_default();
+    format!("{}{more} of this key{size}", bus.sessions)
 }
 
 fn calls(count: u64) -> String {

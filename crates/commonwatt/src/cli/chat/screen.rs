@@ -2,13 +2,9 @@
 
 use std::io;
 
-use unicode_width::UnicodeWidthChar as _;
-
 use super::answer::{Answer, Ending};
 use crate::term::{self, Paint};
-
-/// Lines longer than this are hard to read, however wide the terminal.
-const COLUMNS_MAX: usize = 100;
+use crate::wrap::{COLUMNS_MAX, Wrap};
 
 /// Whose words these are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,112 +117,11 @@ fn signature(answer: &Answer) -> Option<String> {
     Some(parts.join(" · "))
 }
 
-/// Breaks text between words, as it arrives. What stands between lines of backticks is code and left as it is.
-#[derive(Debug)]
-struct Wrap {
-    columns: usize,
-    column: usize,
-    /// A word that has not ended yet, and blanks before it.
-    blanks: String,
-    word: String,
-    /// The line as it was sent, to see fences.
-    line: String,
-    in_code: bool,
-}
-
-impl Wrap {
-    fn new(columns: usize) -> Self {
-        let (blanks, word, line) = (String::new(), String::new(), String::new());
-        Self { columns, column: 0, blanks, word, line, in_code: false }
-    }
-
-    /// What can be shown after this piece.
-    fn push(&mut self, text: &str) -> String {
-        let mut out = String::new();
-        for c in text.chars() {
-            match c {
-                '\n' => {
-                    self.place_word(&mut out);
-                    self.blanks.clear();
-                    out.push('\n');
-                    self.column = 0;
-                    if self.line.trim_start().starts_with("```") {
-                        self.in_code = !self.in_code;
-                    }
-                    self.line.clear();
-                }
-                ' ' | '\t' => {
-                    self.place_word(&mut out);
-                    self.blanks.push(c);
-                    self.line.push(c);
-                }
-                _ => {
-                    self.word.push(c);
-                    self.line.push(c);
-                    // Scripts without blanks break anywhere; a word longer than the terminal has to.
-                    if c.width() == Some(2) || term::width(&self.word) >= self.columns {
-                        self.place_word(&mut out);
-                    }
-                }
-            }
-        }
-        out
-    }
-
-    /// What is still held back.
-    fn finish(&mut self) -> String {
-        let mut out = String::new();
-        self.place_word(&mut out);
-        *self = Self::new(self.columns);
-        out
-    }
-
-    fn place_word(&mut self, out: &mut String) {
-        if self.word.is_empty() {
-            return;
-        }
-        let (blanks, word) = (term::width(&self.blanks), term::width(&self.word));
-        let is_fence = self.line.trim_start().starts_with("```");
-        if self.column > 0 && self.column + blanks + word > self.columns && !self.in_code && !is_fence {
-            out.push('\n');
-            self.column = word;
-        } else {
-            out.push_str(&self.blanks);
-            self.column += blanks + word;
-        }
-        out.push_str(&self.word);
-        self.blanks.clear();
-        self.word.clear();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::answer::Served;
     use super::*;
     use std::time::Duration;
-
-    fn wrapped(columns: usize, pieces: &[&str]) -> String {
-        let mut wrap = Wrap::new(columns);
-        let mut out: String = pieces.iter().map(|piece| wrap.push(piece)).collect();
-        out.push_str(&wrap.finish());
-        out
-    }
-
-    #[test]
-    fn lines_break_between_words_however_they_arrive() {
-        assert_eq!(wrapped(10, &["one two three"]), "one two\nthree");
-        assert_eq!(wrapped(10, &["one tw", "o th", "ree"]), "one two\nthree");
-        assert_eq!(wrapped(10, &["a\n", "  b"]), "a\n  b");
-        assert_eq!(wrapped(4, &["abcdefgh"]), "abcd\nefgh");
-        assert_eq!(wrapped(6, &["日本語日本語"]), "日本語\n日本語");
-    }
-
-    #[test]
-    fn code_is_left_as_it_is() {
-        let code = "```text\nfn a_very_long_line() {}\n```\n";
-        assert_eq!(wrapped(10, &[code, "one two three"]), format!("{code}one two\nthree"));
-    }
 
     #[test]
     fn an_answer_is_signed_by_whoever_gave_it() {
