@@ -6,6 +6,7 @@
 mod answer;
 mod command;
 mod conversation;
+mod kept;
 mod line;
 mod screen;
 
@@ -37,6 +38,18 @@ pub(super) struct Arguments {
     /// What the model is told beforehand.
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
+    /// The session to go on with: its name, its id, or the beginning of its id. A name that is new begins one.
+    #[arg(long, short, value_name = "SESSION")]
+    session: Option<String>,
+}
+
+/// Whether what was said before is shown when a session goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Voices {
+    /// The last of it is.
+    Shown,
+    /// The user wants an answer and nothing else.
+    Silent,
 }
 
 /// A conversation under way.
@@ -52,10 +65,19 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     let origin = context.origin()?;
     let conversation = Conversation::new(arguments.model, arguments.system);
     let mut chat = Chat { context, admin: context.admin()?, conversation, screen: Screen::new() };
-    if !arguments.question.is_empty() {
-        return chat.answer_once(&with_stdin(&arguments.question)?).await;
+    let is_talk = arguments.question.is_empty() && io::stdin().is_terminal();
+    if let Some(session) = &arguments.session {
+        chat.open(session, if is_talk { Voices::Shown } else { Voices::Silent }).await?;
     }
-    if io::stdin().is_terminal() { chat.converse(&origin.home).await } else { chat.answer_lines().await }
+    let code = if !arguments.question.is_empty() {
+        chat.answer_once(&with_stdin(&arguments.question)?).await
+    } else if is_talk {
+        chat.converse(&origin.home).await
+    } else {
+        chat.answer_lines().await
+    };
+    chat.part()?;
+    code
 }
 
 /// The question in the words of the command line, with standard input where `-` stands.
@@ -116,7 +138,7 @@ impl Chat<'_> {
                 Typed::Line(line) => match Command::parse(&line) {
                     Ok(None) => self.turn(line).await?,
                     Ok(Some(Command::Quit)) => return Ok(ExitCode::SUCCESS),
-                    Ok(Some(command)) => self.obey(command).await?,
+                    Ok(Some(command)) => self.heed(command).await?,
                     Err(sentence) => self.screen.remark(&sentence)?,
                 },
             }
@@ -144,10 +166,31 @@ impl Chat<'_> {
 
     async fn put(&mut self, question: String) -> anyhow::Result<Answer> {
         let request = self.conversation.request(&question);
+        let before = self.conversation.place().map(str::to_owned);
         let answer = ask(&self.admin, &request, &mut self.screen).await?;
         self.conversation.add(question, answer.text.clone(), matches!(answer.ending, Ending::Complete));
         self.screen.sign(&answer)?;
+        let Some(served) = &answer.served else { return Ok(answer) };
+        if !served.session.is_empty() {
+            self.conversation.keep(served.session.clone());
+        }
+        match before {
+            Some(_) if served.session.is_empty() => {
+                self.screen
+                    .trouble("the daemon keeps no sessions any more: the model was not told what was said before")?;
+            }
+            Some(before) if !answer.text.is_empty() => self.catch_up(&before).await,
+            Some(_) | None => {}
+        }
         Ok(answer)
+    }
+
+    /// Obeys a command. One that cannot be obeyed ends nothing, unless the terminal is gone.
+    async fn heed(&mut self, command: Command) -> anyhow::Result<()> {
+        match self.obey(command).await {
+            Err(error) if error.downcast_ref::<io::Error>().is_none() => Ok(self.screen.trouble(&error.to_string())?),
+            done => done,
+        }
     }
 
     async fn obey(&mut self, command: Command) -> anyhow::Result<()> {
@@ -167,9 +210,16 @@ impl Chat<'_> {
             },
             Command::Model(None) => self.list_models().await?,
             Command::Model(Some(name)) => {
-                self.screen.remark(&format!("from now on `{name}` is asked"))?;
+                let told = if self.conversation.has_begun() { ", and told what was said so far" } else { "" };
+                self.screen.remark(&format!("from now on `{name}` is asked{told}"))?;
                 self.conversation.set_model(name);
             }
+            Command::Undo => self.undo()?,
+            Command::Tree => self.draw_tree().await?,
+            Command::Branch(turn) => self.branch(&turn).await?,
+            Command::Session(None) => self.tell_session().await?,
+            Command::Session(Some(name)) => self.open(&name, Voices::Shown).await?,
+            Command::Sessions => self.list_sessions().await?,
             Command::System(text) => {
                 let said = if text.is_some() { "the model is told so" } else { "the model is told nothing beforehand" };
                 self.conversation.set_system(text);

@@ -6,9 +6,9 @@ use anyhow::anyhow;
 use commonwatt_wire::sse::{Event, Framer};
 use reqwest::{Method, Response};
 use serde::Deserialize;
-use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::conversation::Request;
 use super::screen::{Screen, Voice};
 use crate::admin::Admin;
 
@@ -36,6 +36,8 @@ pub(super) struct Served {
     pub(super) tier: String,
     /// How many were asked.
     pub(super) attempts: u64,
+    /// The session in which it is kept; nothing where it is not.
+    pub(super) session: String,
 }
 
 /// How an answer ended.
@@ -55,12 +57,16 @@ pub(super) enum Ending {
 ///
 /// # Errors
 /// Only when the terminal is gone.
-pub(super) async fn ask(admin: &Admin, request: &Value, screen: &mut Screen) -> anyhow::Result<Answer> {
+pub(super) async fn ask(admin: &Admin, request: &Request, screen: &mut Screen) -> anyhow::Result<Answer> {
     let started = Instant::now();
     let mut interrupt = signal(SignalKind::interrupt())?;
     let nothing =
         |ending| Answer { text: String::new(), served: None, tokens: None, elapsed: started.elapsed(), ending };
-    let sending = admin.send(admin.request(Method::POST, "/v1/chat/completions").json(request));
+    let mut sending = admin.request(Method::POST, "/v1/chat/completions").json(&request.body);
+    if let Some((name, value)) = &request.session {
+        sending = sending.header(*name, value);
+    }
+    let sending = admin.send(sending);
     let response = tokio::select! {
         response = sending => response,
         _ = interrupt.recv() => return Ok(nothing(Ending::Stopped)),
@@ -105,6 +111,7 @@ impl Served {
             deployment: header("x-commonwatt-deployment"),
             tier: header("x-commonwatt-tier"),
             attempts: header("x-commonwatt-attempts").parse().unwrap_or(1),
+            session: header("x-commonwatt-session"),
         }
     }
 }

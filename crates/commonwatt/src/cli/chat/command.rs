@@ -5,17 +5,35 @@ use std::path::PathBuf;
 use crate::config::nearest;
 
 /// What `/help` prints.
-pub(super) const HELP: &str = "  /model NAME    ask another model from now on; without a name, show what there is
+pub(super) const HELP: &str = "  /model NAME    go on with another model; without a name, show what there is
   /system TEXT   tell the model something beforehand; without a text, nothing
   /retry         ask the last question again
-  /clear         forget the conversation
+  /undo          take the last question back, with its answer
+  /tree          show the branches of this session, with a number for each turn
+  /branch N      go on from turn N
+  /session NAME  go on with another session; without a name, say which this is
+  /sessions      list the sessions
+  /clear         forget the conversation and begin another session
   /save FILE     write it to a file: Markdown, or JSON where the name ends in .json
   /quit          leave, as Ctrl-D does
   Ctrl-C stops an answer. A line that ends in \\ goes on in the next one; pasted lines stay together.
 ";
 
 /// The words, for completion.
-pub(super) const WORDS: [&str; 7] = ["/clear", "/help", "/model", "/quit", "/retry", "/save", "/system"];
+pub(super) const WORDS: [&str; 12] = [
+    "/branch",
+    "/clear",
+    "/help",
+    "/model",
+    "/quit",
+    "/retry",
+    "/save",
+    "/session",
+    "/sessions",
+    "/system",
+    "/tree",
+    "/undo",
+];
 
 /// A command.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,6 +42,11 @@ pub(super) enum Command {
     Model(Option<String>),
     System(Option<String>),
     Retry,
+    Undo,
+    Tree,
+    Branch(String),
+    Session(Option<String>),
+    Sessions,
     Clear,
     Save(PathBuf),
     Quit,
@@ -47,6 +70,12 @@ impl Command {
             ("/model", name) => Self::Model(name),
             ("/system", text) => Self::System(text),
             ("/retry", _) => Self::Retry,
+            ("/undo", _) => Self::Undo,
+            ("/tree", _) => Self::Tree,
+            ("/branch", Some(turn)) => Self::Branch(turn),
+            ("/branch", None) => return Err("say which turn: `/branch N`; `/tree` shows their numbers".to_owned()),
+            ("/session", name) => Self::Session(name),
+            ("/sessions", _) => Self::Sessions,
             ("/clear", _) => Self::Clear,
             ("/save", Some(path)) => Self::Save(path.into()),
             ("/save", None) => return Err("name the file: `/save FILE`".to_owned()),

@@ -127,7 +127,12 @@ mod tests {
     fn an_answer_is_signed_by_whoever_gave_it() {
         let answer = |tokens, attempts| Answer {
             text: String::new(),
-            served: Some(Served { deployment: "engine/pilot".into(), tier: "local".into(), attempts }),
+            served: Some(Served {
+                deployment: "engine/pilot".into(),
+                tier: "local".into(),
+                attempts,
+                session: String::new(),
+            }),
             tokens,
             elapsed: Duration::from_millis(400),
             ending: Ending::Complete,

@@ -44,7 +44,7 @@ fn is_meant(session: &SessionLine) -> anyhow::Result<bool> {
     }
     let turns = if session.turns == 1 { "1 turn".to_owned() } else { format!("{} turns", session.turns) };
     let id = term::tame_line(&session.id);
-    term::text(format!("erase {id} ({turns}: {}) for good? [y/N] ", term::cut(&session.called(), 40)))?;
+    term::text(format!("erase {id} ({turns}: {}) for good? [y/N] ", term::cut(&session.called(), 24)))?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).context("cannot read standard input")?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

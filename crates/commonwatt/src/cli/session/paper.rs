@@ -22,7 +22,7 @@ const LINES: usize = 12;
 const MARGIN: &str = "  ";
 
 /// Sessions as a table.
-pub(super) fn list(sessions: &[SessionLine], now: &Zoned, paint: Paint, columns: Option<usize>) -> String {
+pub(crate) fn list(sessions: &[SessionLine], now: &Zoned, paint: Paint, columns: Option<usize>) -> String {
     if sessions.is_empty() {
         return "no sessions yet: whatever is said with this key is kept from the first answer on, and `commonwatt chat` \
                 begins one\n"
@@ -87,7 +87,7 @@ impl Paper {
     pub(super) fn told(self, told: &Told, now: &Zoned) -> String {
         let mut text = self.heading(&told.session, now);
         if told.earlier.is_some() {
-            text.push_str(&format!("\n{}\n", self.paint.dim("… and what was said before: `--full` shows it")));
+            text.push_str(&format!("\n{}\n", self.paint.dim("… what was said before: `--full`")));
         }
         for turn in &told.turns {
             text.push('\n');
@@ -97,9 +97,11 @@ impl Paper {
     }
 
     fn heading(self, session: &SessionLine, now: &Zoned) -> String {
-        let mut text = self.paint.bold(&term::tame_line(&session.id));
-        if let Some(name) = &session.name {
-            text.push_str(&format!("  {}", term::tame_line(name)));
+        let id = term::tame_line(&session.id);
+        let mut text = self.paint.bold(&id);
+        if let Some(name) = session.name.as_deref().map(term::tame_line) {
+            let fits = self.columns.is_none_or(|columns| term::width(&id) + 2 + term::width(&name) <= columns);
+            text.push_str(&format!("{}{}", if fits { "  " } else { "\n" }, self.cut(&name)));
         }
         text.push('\n');
         if let Some(title) = &session.title {
@@ -137,7 +139,7 @@ impl Paper {
         // It takes a line to say that one is missing.
         if !self.is_full && left > 1 {
             lines.truncate(LINES);
-            lines.push(self.paint.dim(&format!("{MARGIN}… and {left} more lines: `--full` shows them")));
+            lines.push(self.paint.dim(&format!("{MARGIN}… {left} more lines: `--full`")));
         }
         for line in lines {
             text.push_str(&line);

@@ -86,7 +86,7 @@ fn a_turn_says_who_spoke_and_how_it_ended() {
 #[test]
 fn a_long_turn_is_cut_until_all_of_it_is_wanted() {
     let said = json!([{"kind": "text", "text": "line\n".repeat(50)}]);
-    assert!(turn(&said, 80, false).ends_with("  line\n  … and 38 more lines: `--full` shows them\n"));
+    assert!(turn(&said, 80, false).ends_with("  line\n  … 38 more lines: `--full`\n"));
     assert_eq!(turn(&said, 80, true).lines().count(), 51);
 }
 
