@@ -5,6 +5,8 @@
 
 #[path = "cli/fake.rs"]
 mod fake;
+#[path = "cli/sessions.rs"]
+mod sessions;
 #[path = "cli/terminal.rs"]
 mod terminal;
 
@@ -82,7 +84,7 @@ impl Said {
 fn without_a_command_the_program_says_what_it_can_do() {
     let said = Desk::new().run(&[]);
     assert_eq!(said.code, 2);
-    for word in ["serve", "status", "chat", "models", "explain", "config", "key", "COMMONWATT_HOME"] {
+    for word in ["serve", "status", "chat", "models", "explain", "session", "config", "key", "COMMONWATT_HOME"] {
         assert!(said.err.contains(word), "{word}: {said:?}");
     }
     assert!(!said.err.contains("sim"), "{said:?}");
@@ -249,7 +251,7 @@ fn a_model_is_pulled_listed_and_verified() {
 }
 
 const STATUS: &str = r#"{"version":"0.1.0","started_unix_s":1,"uptime_s":11530,"listen":"127.0.0.1:4600","home":"/h",
-    "key_file":"/h/key","generation":1,"calls_under_way":0,"absent":[{"provider":"openai","hint":"set `OPENAI_API_KEY`"}],
+    "key_file":"/h/key","generation":1,"calls_under_way":0,"bus":{"sessions":1000,"and_more":true,"bytes":1536},"absent":[{"provider":"openai","hint":"set `OPENAI_API_KEY`"}],
     "routes":["quick"],"deployments":[{"id":"engine/pilot","provider":"engine","model":"pilot","tier":"local","rank":9,
     "in_auto":true,"where":"this machine","law":"DE","state":"ready","window_tokens":4096,"abilities":{},"facts":{}}]}"#;
 
@@ -263,9 +265,13 @@ fn status_shows_the_fleet_and_what_is_missing() {
     let said = desk.run_with(&fake, &["status"], "");
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.out.starts_with("TIER   DEPLOYMENT    WHERE         LAW  STATE\nlocal  engine/pilot"), "{said:?}");
-    for wanted in
-        ["openai  set `OPENAI_API_KEY`", "running  3 h 12 min, version 0.1.0", "key  in /h/key", "routes  quick"]
-    {
+    for wanted in [
+        "sessions  1000 and more of this key, 1.5 KiB on disk",
+        "openai  set `OPENAI_API_KEY`",
+        "running  3 h 12 min, version 0.1.0",
+        "key  in /h/key",
+        "routes  quick",
+    ] {
         assert!(said.out.contains(wanted), "{wanted}: {said:?}");
     }
     let json = desk.run_with(&fake, &["status", "--json"], "").json();

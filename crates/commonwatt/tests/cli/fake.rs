@@ -8,12 +8,17 @@ use std::sync::{Arc, Mutex};
 /// A request, whole.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
+    method: String,
     target: String,
     headers: BTreeMap<String, String>,
     body: String,
 }
 
 impl Request {
+    pub(crate) fn method(&self) -> &str {
+        &self.method
+    }
+
     pub(crate) fn target(&self) -> &str {
         &self.target
     }
@@ -80,7 +85,8 @@ pub(crate) fn read(stream: &TcpStream) -> Option<Request> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
-    let target = line.split(' ').nth(1)?.to_owned();
+    let mut words = line.split(' ');
+    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
     let mut headers = BTreeMap::new();
     loop {
         let mut line = String::new();
@@ -91,5 +97,5 @@ pub(crate) fn read(stream: &TcpStream) -> Option<Request> {
     let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { target, headers, body: String::from_utf8(body).ok()? })
+    Some(Request { method, target, headers, body: String::from_utf8(body).ok()? })
 }

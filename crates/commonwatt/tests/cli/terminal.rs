@@ -49,7 +49,12 @@ impl Terminal {
 
     /// Types a line, as soon as the program is ready for one.
     pub(crate) fn type_line(&mut self, line: &str) {
-        self.wait_for("> ");
+        self.type_after("> ", line);
+    }
+
+    /// Types a line after what asks for it.
+    pub(crate) fn type_after(&mut self, prompt: &str, line: &str) {
+        self.wait_for(prompt);
         self.keys.write_all(format!("{line}\r").as_bytes()).expect("it reads");
     }
 

@@ -197,7 +197,7 @@ async fn a_response_is_followed_by_its_id_without_its_history() {
 }
 
 #[tokio::test]
-async fn a_named_session_is_continued_by_its_name_in_another_dialect() {
+async fn a_named_session_is_continued_in_another_dialect_from_its_end_or_from_an_earlier_turn() {
     let (_dir, scene) = scene([Supplier::frontier("alpha")]);
     let named = Ask { wish: Wish::Named("plan".into()), ..chat(false, &[user("one")]) };
     let first = scene.call(&named).await.unwrap();
@@ -206,6 +206,14 @@ async fn a_named_session_is_continued_by_its_name_in_another_dialect() {
     let second = scene.call(&Ask { wish: Wish::Continued("plan".into()), ..goes_on }).await.unwrap();
     assert_eq!(first.served.session, second.served.session);
     assert_eq!(scene.kept_of(&second).await.len(), 4);
+    let said = scene.kept_of(&second).await;
+    let earlier = Wish::Continued(format!("plan@{}", said[1].node.id));
+    let third = scene.call(&Ask { wish: earlier, ..chat(false, &[user("three")]) }).await.unwrap();
+    let branch = scene.kept_of(&third).await;
+    assert_eq!((branch.len(), branch[1].node.id, branch[2].node.parent), (4, said[1].node.id, said[1].node.id));
+    let nowhere = Wish::Continued(format!("plan@{}", "0".repeat(64)));
+    let nowhere = Ask { wish: nowhere, ..chat(false, &[user("x")]) };
+    assert_eq!(scene.call(&nowhere).await.unwrap_err().kind, RefusalKind::UnknownSession);
     let lost = Ask { wish: Wish::Continued("nobody".into()), ..chat(false, &[user("x")]) };
     assert_eq!(scene.call(&lost).await.unwrap_err().kind, RefusalKind::UnknownSession);
     let unkept = Ask { wish: Wish::Unkept, ..chat(false, &[user("x")]) };
