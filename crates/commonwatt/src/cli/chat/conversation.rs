@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::admin::sessions::SessionLine;
+
 /// A conversation.
 ///
 /// As long as nobody says at which turn of a session it stands, everything that was said goes along with each question,
@@ -15,6 +17,8 @@ pub(super) struct Conversation {
     exchanges: Vec<Exchange>,
     /// The session's name or id.
     session: Option<String>,
+    /// What people call it, where that is not what stands in `session`.
+    name: Option<String>,
     /// Whether an answer came from it.
     is_kept: bool,
     /// The turn that the first exchange follows, where the bus knows more of the session than is told here.
@@ -43,7 +47,7 @@ pub(super) struct Request {
 impl Conversation {
     /// A conversation in which nothing has been said.
     pub(super) fn new(model: String, system: Option<String>) -> Self {
-        Self { model, system, exchanges: Vec::new(), session: None, is_kept: false, floor: None }
+        Self { model, system, exchanges: Vec::new(), session: None, name: None, is_kept: false, floor: None }
     }
 
     /// Who is asked.
@@ -64,7 +68,7 @@ impl Conversation {
     /// Forgets what was said; the next answer begins another session.
     pub(super) fn clear(&mut self) {
         self.exchanges.clear();
-        (self.session, self.is_kept, self.floor) = (None, false, None);
+        (self.session, self.name, self.is_kept, self.floor) = (None, None, false, None);
     }
 
     /// Nothing was said yet in a session of that name.
@@ -74,9 +78,10 @@ impl Conversation {
     }
 
     /// Goes on with a session of which so much is at hand.
-    pub(super) fn go_on(&mut self, session: String, floor: String, exchanges: Vec<Exchange>) {
+    pub(super) fn go_on(&mut self, session: &SessionLine, floor: String, exchanges: Vec<Exchange>) {
         self.exchanges = exchanges;
-        (self.session, self.is_kept, self.floor) = (Some(session), true, Some(floor));
+        (self.session, self.name) = (Some(session.id.clone()), session.name.clone());
+        (self.is_kept, self.floor) = (true, Some(floor));
     }
 
     /// The session's name or id.
@@ -84,9 +89,9 @@ impl Conversation {
         self.session.as_deref()
     }
 
-    /// The same, once there is something to go on with.
+    /// What to call it on another day, once there is something to go on with.
     pub(super) fn kept(&self) -> Option<&str> {
-        self.session().filter(|_| self.is_kept)
+        self.name.as_deref().or(self.session()).filter(|_| self.is_kept)
     }
 
     /// An answer came from this session.
@@ -224,7 +229,9 @@ mod tests {
         let mut conversation = Conversation::new("auto".into(), None);
         let exchange =
             Exchange { question: "q".into(), answer: "a".into(), is_complete: true, after: Some("t9".into()) };
-        conversation.go_on("id".into(), "t7".into(), vec![exchange]);
+        let session = serde_json::json!({"id": "id", "owner": "o", "holder": "o", "created_ms": 0, "updated_ms": 0,
+                                         "turns": 2, "root": "t0", "head": "t9"});
+        conversation.go_on(&serde_json::from_value(session).expect("a session"), "t7".into(), vec![exchange]);
         assert_eq!(conversation.place(), Some("t9"));
         conversation.take_last();
         assert_eq!(conversation.request("q").session, Some(("x-commonwatt-continue", "id@t7".into())));

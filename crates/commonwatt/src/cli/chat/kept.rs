@@ -57,7 +57,7 @@ impl Chat<'_> {
 
     fn go_on(&mut self, told: &Told, remark: &str, voices: Voices) -> anyhow::Result<()> {
         let (floor, exchanges) = exchanges(told);
-        self.conversation.go_on(told.session.id.clone(), floor, exchanges);
+        self.conversation.go_on(&told.session, floor, exchanges);
         match voices {
             Voices::Shown => {
                 let (paper, now) = (Paper::new(Paint::for_stdout(), term::columns(), false), when::now());
@@ -144,6 +144,7 @@ impl Chat<'_> {
     pub(super) fn part(&self) -> anyhow::Result<()> {
         if let Some(session) = self.conversation.kept() {
             let session = term::tame_line(session);
+            let session = if session.contains(' ') { format!("'{session}'") } else { session };
             self.screen.remark(&format!("`commonwatt chat --session {session}` goes on"))?;
         }
         Ok(())
