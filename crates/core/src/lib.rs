@@ -1,7 +1,8 @@
 //! Decides. Every function here takes facts and returns a value.
 //!
 //! *Knows:* what a call and an answer are, which deployments exist and what is known of them, in which order
-//! they are tried, when a failing one is benched, what is done when an attempt fails, and who may write to a session.
+//! they are tried, when a failing one is benched, what is done when an attempt fails, what of a conversation a small window
+//! is given, and who may write to a session.
 //!
 //! *Does not know:* time (moments are arguments), chance, bytes on a wire, sockets, files, async.
 //!
@@ -22,6 +23,7 @@ pub mod fleet;
 pub mod lease;
 pub mod patience;
 pub mod plan;
+pub mod projection;
 pub mod refusal;
 pub mod route;
 pub mod text;
