@@ -64,11 +64,20 @@ pub(crate) struct Limits {
     pub(crate) patience_s: f64,
     /// Longest `Retry-After`, in seconds, that is waited for here when there is nobody else to ask.
     pub(crate) retry_wait_max_s: f64,
+    /// Seconds that a summary may take, where a conversation is too long for the only models that are left.
+    pub(crate) summary_s: f64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body_mib: 32, calls_max: 1_024, attempts_max: 8, patience_s: 45.0, retry_wait_max_s: 2.0 }
+        Self {
+            body_mib: 32,
+            calls_max: 1_024,
+            attempts_max: 8,
+            patience_s: 45.0,
+            retry_wait_max_s: 2.0,
+            summary_s: 120.0,
+        }
     }
 }
 

@@ -313,8 +313,10 @@ fn limits(desk: &mut Desk<'_>, limits: &config::Limits) -> Limits {
     let attempts_max = desk.count(&["limits", "attempts_max"], limits.attempts_max, 1..=64);
     let patience = desk.seconds(&["limits", "patience_s"], limits.patience_s);
     let wait_max = desk.seconds(&["limits", "retry_wait_max_s"], limits.retry_wait_max_s);
+    let summary = desk.seconds(&["limits", "summary_s"], limits.summary_s);
     let ms = |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    let attempts = attempt::Limits { attempts_max, patience_ms: ms(patience), wait_max_ms: ms(wait_max) };
+    let (patience_ms, wait_max_ms, summary_ms) = (ms(patience), ms(wait_max), ms(summary));
+    let attempts = attempt::Limits { attempts_max, patience_ms, wait_max_ms, summary_ms };
     let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
     Limits { body_bytes: size(body_mib) << 20, calls_max: size(calls_max), attempts }
 }

@@ -13,11 +13,15 @@ pub struct Limits {
     pub patience_ms: u64,
     /// The longest `Retry-After`, in milliseconds, that is waited for here when there is nobody else to ask.
     pub wait_max_ms: u64,
+    /// How long, in milliseconds, a summary may take where a conversation is too long for whoever is left.
+    pub summary_ms: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { attempts_max: 8, patience_ms: 45_000, wait_max_ms: 2_000 }
+        // A small model on a CPU reads a few hundred tokens in a second, so a long conversation takes it minutes; common
+        // clients wait for ten.
+        Self { attempts_max: 8, patience_ms: 45_000, wait_max_ms: 2_000, summary_ms: 120_000 }
     }
 }
 

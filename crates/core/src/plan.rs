@@ -156,6 +156,11 @@ impl Plan {
         self.candidates.insert(to, preferred);
     }
 
+    /// Tries nobody but these.
+    pub fn retain(&mut self, wanted: impl Fn(&Candidate) -> bool) {
+        self.candidates.retain(wanted);
+    }
+
     /// Those that are tried, in order.
     #[must_use]
     pub fn candidates(&self) -> &[Candidate] {

@@ -26,7 +26,7 @@ const TURN_TOKENS: u64 = 8;
 /// What providers charge for an image of the largest size that they do not scale down.
 const IMAGE_TOKENS: u64 = 1_600;
 /// What frames a summary: who wrote it and why.
-const FRAME_TOKENS: u64 = 160;
+const FRAME_TOKENS: u64 = 200;
 /// A summary that may say less than this says nothing.
 const SUMMARY_TOKENS_MIN: u64 = 128;
 /// A longer one is a burden to a small model; the newest turns, word for word, are worth more.
@@ -209,6 +209,21 @@ impl Sizes {
 #[must_use]
 pub fn text_tokens(text: &str) -> u64 {
     tokens(text.len())
+}
+
+/// The longest beginning of a text that takes no more than so many tokens, and the rest. It ends with a line where there
+/// is an end of one in its second half, and never within a character.
+#[must_use]
+pub fn fitting(text: &str, tokens: u64) -> (&str, &str) {
+    let bytes = usize::try_from(tokens * TOKEN_BYTES).unwrap_or(usize::MAX);
+    if text.len() <= bytes {
+        return (text, "");
+    }
+    let bound = text.floor_char_boundary(bytes);
+    let line = text.get(..bound).and_then(|head| head.rfind('\n')).map(|end| end + 1).filter(|end| *end > bound / 2);
+    // A single character that is wider than the bound is taken all the same.
+    let at = line.unwrap_or(bound).max(text.ceil_char_boundary(1));
+    text.split_at(at)
 }
 
 fn tokens(bytes: usize) -> u64 {

@@ -4,8 +4,9 @@
 //! it is whole. The store is asked before an answer begins only where a session is not at hand (after a restart, or when
 //! a caller leaves its history to the bus).
 
+pub(crate) mod derive;
 pub mod keep;
-mod link;
+pub(crate) mod link;
 pub mod look;
 pub(crate) mod recall;
 mod walk;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use commonwatt_core::fleet::DeploymentId;
 use commonwatt_core::plan::Plan;
 use commonwatt_core::refusal::Refusal;
 
@@ -14,6 +15,8 @@ pub struct Explained {
     pub model: String,
     /// Candidates and exclusions.
     pub plan: Plan,
+    /// What becomes of those whose window is too small, each in a clause.
+    pub foreseen: Vec<(DeploymentId, String)>,
 }
 
 impl Grid {
@@ -24,6 +27,7 @@ impl Grid {
     pub async fn explain(self: &Arc<Self>, arrival: Arrival) -> Result<Explained, Refusal> {
         let call = self.open(arrival).await?;
         let plan = self.planned(&call)?;
-        Ok(Explained { model: call.envelope.model, plan })
+        let foreseen = self.foreseen(&call, &plan).await?;
+        Ok(Explained { model: call.envelope.model, plan, foreseen })
     }
 }

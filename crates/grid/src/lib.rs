@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod affinity;
+mod attempt;
 pub mod breakers;
 pub mod bus;
 pub mod count;
@@ -15,6 +16,7 @@ pub mod decode;
 pub mod explain;
 pub mod identity;
 pub mod meters;
+pub mod project;
 pub mod relay;
 pub mod request;
 pub mod trace;

@@ -19,9 +19,11 @@ use commonwatt_upstream::body::KeptBody;
 use commonwatt_upstream::reply::{Content, Frame, Frames, Reply};
 use commonwatt_wire::{AnswerWriter, Dialect, Head, lost_in, write_whole};
 
+use crate::attempt::Won;
+use crate::bus::derive::Summary;
 use crate::bus::keep::{By, Keeper};
 use crate::meters::Outcome;
-use crate::request::{Underway, Won};
+use crate::request::Underway;
 use crate::{Grid, trace};
 
 /// Who answered, for the response's headers.
@@ -85,7 +87,7 @@ impl Relay {
         won: Won,
         started: Moment,
     ) -> Result<Answered, Refusal> {
-        let Won { deployment, reply: Reply { dialect, mut lossy, content }, attempts, faults } = won;
+        let Won { deployment, reply: Reply { dialect, mut lossy, content }, attempts, faults, summary } = won;
         lossy.extend_from_slice(&call.lossy);
         let verbatim = dialect == Some(call.arrival.dialect);
         if let Content::Whole { deltas, .. } = &content
@@ -105,6 +107,7 @@ impl Relay {
         };
         trace::answered(&call.span, &deployment, attempts);
         let settlement = Settlement::begun(grid, call, deployment, dialect, started);
+        settlement.derive(summary).await;
         let body = match content {
             Content::Whole { raw, deltas } => {
                 AnswerBody::Whole(settlement.whole(verbatim.then_some(raw).flatten(), deltas).await?)
@@ -232,6 +235,15 @@ impl Settlement {
             None => None,
         };
         Self { grid, call, deployment, started, usage: None, keeper, settled: false }
+    }
+
+    /// Keeps the summary that was made for this call, now that the turns which it tells of are being kept.
+    async fn derive(&self, summary: Option<Summary>) {
+        if let (Some(bus), Some(summary)) = (&self.grid.bus, summary)
+            && let Some(Summary { session, .. }) = bus.keep_summary(summary).await
+        {
+            tracing::warn!(%session, "a summary could not be kept: its turns are not");
+        }
     }
 
     fn dialect(&self) -> Dialect {

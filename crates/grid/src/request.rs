@@ -1,6 +1,6 @@
 //! The path of a call, top to bottom:
 //!
-//! identify → decode → recall → admit → plan → attempt → settle → encode.
+//! identify → decode → recall → admit → plan → attempt (→ project) → settle → encode.
 //!
 //! Each step takes what the step before made. Nothing is sent without an [`Admitted`] for this call and this deployment,
 //! which is asked for again for every attempt; nothing of an answer leaves before its attempt has content.
@@ -10,25 +10,22 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use commonwatt_core::admission::{CallId, Grants, admit};
-use commonwatt_core::attempt::{Next, Progress, after_fault};
-use commonwatt_core::breaker::Gate;
-use commonwatt_core::fault::Fault;
+use commonwatt_core::admission::{CallId, Grants};
+use commonwatt_core::call::Requirements;
 use commonwatt_core::fleet::{Deployment, Tiers};
-use commonwatt_core::plan::{Candidate, Plan, Standing};
+use commonwatt_core::plan::Plan;
 use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_core::route::resolve;
 use commonwatt_upstream::Matter;
 use commonwatt_upstream::body::KeptBody;
-use commonwatt_upstream::reply::Reply;
 use commonwatt_wire::{Dialect, Envelope, InPath};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Duration, sleep};
 
 use crate::bus::Wish;
 use crate::bus::recall::Thread;
 use crate::decode::{Asked, decoded};
 use crate::identity::Principal;
+use crate::project::Compaction;
 use crate::relay::{Answered, Relay};
 use crate::{Generation, Grid, trace};
 
@@ -52,6 +49,8 @@ pub struct Arrival {
     pub via: Option<String>,
     /// What it wants of the bus.
     pub wish: Wish,
+    /// Whether it may be answered by a model that cannot hold all of it.
+    pub compaction: Compaction,
 }
 
 /// A call on its way: everything the steps after `decode` need.
@@ -73,14 +72,6 @@ pub(crate) struct Underway {
     pub(crate) _slot: OwnedSemaphorePermit,
 }
 
-/// A deployment that answered, and how it came to that.
-pub(crate) struct Won {
-    pub(crate) deployment: Arc<Deployment>,
-    pub(crate) reply: Reply,
-    pub(crate) attempts: u32,
-    pub(crate) faults: Vec<(String, Fault)>,
-}
-
 impl Grid {
     /// Answers a call.
     ///
@@ -90,8 +81,11 @@ impl Grid {
         let started = self.now();
         let underway = self.open(arrival).await?;
         let underway = self.recall(underway).await?;
-        let plan = self.plan(&underway)?;
-        let won = self.attempt(&underway, &plan).await?;
+        let plan = self.planned(&underway)?;
+        let won = match self.attempt(&underway, &plan).await {
+            Ok(won) => won,
+            Err(missed) => self.project(&underway, &plan, missed).await?,
+        };
         Relay::answer(Arc::clone(self), underway, won, started).await
     }
 
@@ -143,71 +137,17 @@ impl Grid {
 
     /// The plan, though there may be nobody in it.
     pub(crate) fn planned(&self, call: &Underway) -> Result<Plan, Refusal> {
+        self.planned_for(call, &call.envelope.needs)
+    }
+
+    /// The plan if the call needed this.
+    pub(crate) fn planned_for(&self, call: &Underway, needs: &Requirements) -> Result<Plan, Refusal> {
         let selection = resolve(&call.generation.fleet, &call.envelope.model)
             .map_err(|error| Refusal::new(RefusalKind::UnknownModel, error.to_string()))?;
         let now = self.now();
         let gate = |deployment: &Deployment| self.breakers.gate(deployment, now);
-        let mut plan = Plan::make(&call.id, selection, &call.grants, &call.envelope.needs, gate);
+        let mut plan = Plan::make(&call.id, selection, &call.grants, needs, gate);
         self.affinity.steer(call, &mut plan);
         Ok(plan)
-    }
-
-    /// Attempt: one candidate after the other, until one has content.
-    async fn attempt(&self, call: &Underway, plan: &Plan) -> Result<Won, Refusal> {
-        let began = self.now();
-        let mut faults = Vec::new();
-        let mut progress = Progress { position: 0, tries_here: 0, attempts: 0, elapsed_ms: 0 };
-        while let Some(candidate) = plan.candidates().get(progress.position) {
-            if progress.tries_here == 0 && self.benched_since(plan, progress.position, candidate) {
-                progress.position += 1;
-                continue;
-            }
-            progress.attempts += 1;
-            progress.tries_here += 1;
-            let fault = match self.ask(call, plan, candidate).await {
-                Ok(reply) => {
-                    let deployment = Arc::clone(&candidate.deployment);
-                    self.affinity.answered(call, plan, &deployment);
-                    return Ok(Won { deployment, reply, attempts: progress.attempts, faults });
-                }
-                Err(fault) => fault,
-            };
-            progress.elapsed_ms = began.until_ms(self.now());
-            let next = after_fault(plan, progress, &fault, &call.generation.limits);
-            faults.push((candidate.deployment.id.to_string(), fault));
-            match next {
-                Next::Ask(position) => progress = Progress { position, tries_here: 0, ..progress },
-                Next::AskAgain { wait_ms } => sleep(Duration::from_millis(wait_ms)).await,
-                Next::GiveUp => break,
-            }
-        }
-        Err(Refusal::exhausted(&faults))
-    }
-
-    /// Whether another call has found this candidate wanting since the plan was made, and there is somebody after it.
-    fn benched_since(&self, plan: &Plan, position: usize, candidate: &Candidate) -> bool {
-        let last = position + 1 >= plan.candidates().len();
-        let skip = matches!(self.breakers.gate(&candidate.deployment, self.now()), Gate::Skip { .. });
-        !last && skip && candidate.standing != Standing::LastResort
-    }
-
-    /// One attempt at one candidate. Policy is asked again; the breakers hear how it went.
-    async fn ask(&self, call: &Underway, plan: &Plan, candidate: &Candidate) -> Result<Reply, Fault> {
-        let deployment = &*candidate.deployment;
-        let admitted = admit(&call.id, &call.grants, deployment)
-            .map_err(|clause| Fault::new(commonwatt_core::fault::FaultKind::Forbidden, clause))?;
-        let ticket = self.breakers.dispatched(deployment, self.now());
-        let outcome = call.generation.upstream.dispatch(admitted, &deployment.model, &call.order()).await;
-        match &outcome {
-            Ok(_) => ticket.succeeded(),
-            Err(fault) => {
-                ticket.failed(fault, plan.candidates().len() == 1, self.now());
-                tracing::info!(call = %call.id.0, deployment = %deployment.id, %fault, "attempt failed");
-                if let Some(meter) = call.generation.meters.get(deployment) {
-                    meter.faulted(fault.kind);
-                }
-            }
-        }
-        outcome
     }
 }

@@ -30,6 +30,8 @@ mod kept;
 mod leaving;
 #[path = "stories/numbers.rs"]
 mod numbers;
+#[path = "stories/projected.rs"]
+mod projected;
 #[path = "stories/prompt_length.rs"]
 mod prompt_length;
 #[path = "stories/richer.rs"]

@@ -336,7 +336,10 @@ impl Explanation {
         let exclusion = |e: &commonwatt_core::plan::Exclusion| ExclusionLine {
             deployment: e.deployment.id.to_string(),
             tier: e.deployment.tier.word(),
-            reason: e.reason.to_string(),
+            reason: match explained.foreseen.iter().find(|(id, _)| *id == e.deployment.id) {
+                Some((_, clause)) => format!("{}: {clause}", e.reason),
+                None => e.reason.to_string(),
+            },
         };
         let plan = &explained.plan;
         let absent = plan.absent().iter();

@@ -9,6 +9,7 @@ use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_grid::bus::Wish;
 use commonwatt_grid::decode::Asked;
 use commonwatt_grid::identity::Principal;
+use commonwatt_grid::project::Compaction;
 use commonwatt_grid::request::Arrival;
 use commonwatt_upstream::alarm::Alarm;
 use commonwatt_upstream::body::{Arriving, KeptBody};
@@ -41,6 +42,7 @@ const TOKENS: HeaderName = HeaderName::from_static("x-commonwatt-tokens");
 const SESSION_NAME_MAX: usize = 128;
 const CONTINUE: HeaderName = HeaderName::from_static("x-commonwatt-continue");
 pub(crate) const SESSION: HeaderName = HeaderName::from_static("x-commonwatt-session");
+const COMPACTION: HeaderName = HeaderName::from_static("x-commonwatt-compaction");
 const VIA: HeaderName = HeaderName::from_static("x-commonwatt-via");
 
 /// What a door knows before the request is read.
@@ -216,9 +218,22 @@ pub(crate) async fn arrive(
         Some((*name, Bytes::copy_from_slice(value.as_bytes())))
     });
     let (forwarded, via) = (forwarded.collect(), text(headers, &VIA).map(str::to_owned));
-    let wish = wish(headers)?;
+    let (wish, compaction) = (wish(headers)?, compaction(headers)?);
     let body = keep(body, text(headers, &header::CONTENT_LENGTH), lobby.body_bytes_max).await?;
-    Ok(Arrival { dialect, asked, in_path, principal, body, headers: forwarded, tiers, via, wish })
+    Ok(Arrival { dialect, asked, in_path, principal, body, headers: forwarded, tiers, via, wish, compaction })
+}
+
+/// Whether a model that cannot hold the whole conversation may answer: `x-commonwatt-compaction: off` forbids it.
+fn compaction(headers: &HeaderMap) -> Result<Compaction, Refusal> {
+    match text(headers, &COMPACTION).map(str::trim) {
+        None | Some("on") => Ok(Compaction::Allowed),
+        Some("off") => Ok(Compaction::Off),
+        Some(word) => {
+            let word: String = word.chars().take(40).collect();
+            let message = format!("`{word}` in `{COMPACTION}` is not known: write `on` or `off`");
+            Err(Refusal::new(RefusalKind::BadRequest, message))
+        }
+    }
 }
 
 /// What the caller wants of the bus: `x-commonwatt-session: NAME` (or `none`), `x-commonwatt-continue: NAME`.

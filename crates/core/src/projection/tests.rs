@@ -92,6 +92,14 @@ fn a_summary_holds_until_what_was_said_since_fills_the_window() {
     assert_eq!(with(&agent(200, 600)), None);
 }
 
+#[test]
+fn a_text_is_cut_at_the_end_of_a_line_and_never_within_a_character() {
+    assert_eq!(fitting("short", 9), ("short", ""));
+    assert_eq!(fitting("one two\nthree four", 4), ("one two\n", "three four"));
+    assert_eq!(fitting("ééééé", 1), ("é", "éééé"));
+    assert_eq!(fitting("é", 0), ("é", ""));
+}
+
 /// One piece of a conversation: who, how long, and how many tools a model calls; results may come after other words.
 fn pieces() -> impl Strategy<Value = Vec<(u8, usize, usize)>> {
     proptest::collection::vec((0_u8..6, 0_usize..2_000, 0_usize..3), 1..60)

@@ -12,10 +12,10 @@ use tokio::time::{Duration, sleep};
 use crate::world::{Ask, Scene, Supplier, pairs};
 
 /// Rounds of [`agent`].
-const ROUNDS: usize = 40;
+pub(crate) const ROUNDS: usize = 40;
 
 /// The dialects that have conversations, thus histories.
-const CONVERSING: [Dialect; 5] =
+pub(crate) const CONVERSING: [Dialect; 5] =
     [Dialect::OpenAiChat, Dialect::AnthropicMessages, Dialect::OpenAiResponses, Dialect::Gemini, Dialect::OllamaChat];
 
 /// One round of an agent's work in a dialect: a question, a call of a tool, its result, an answer.
@@ -60,7 +60,7 @@ fn round(dialect: Dialect, at: usize) -> Vec<Value> {
 }
 
 /// An agent's conversation, in the middle of its last round: a result has just come in.
-fn agent(dialect: Dialect, rounds: usize) -> Value {
+pub(crate) fn agent(dialect: Dialect, rounds: usize) -> Value {
     let mut said: Vec<Value> = (0..rounds).flat_map(|at| round(dialect, at)).collect();
     said.truncate(said.len() - 1);
     match dialect {
@@ -89,7 +89,7 @@ fn kept(body: &Value) -> KeptBody {
     KeptBody::Memory(body.to_string().into())
 }
 
-fn sent(scene: &Scene, name: &str, at: usize) -> String {
+pub(crate) fn sent(scene: &Scene, name: &str, at: usize) -> String {
     String::from_utf8(scene.sim(name).requests()[at].body.to_vec()).unwrap()
 }
 

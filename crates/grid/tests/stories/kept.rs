@@ -39,7 +39,7 @@ fn assistant(text: &str) -> Value {
 
 impl Scene {
     /// What is kept of the session that answered, up to its head: who said what.
-    async fn kept_of(&self, told: &Told) -> Vec<Shown> {
+    pub(crate) async fn kept_of(&self, told: &Told) -> Vec<Shown> {
         let bus = self.grid.bus().unwrap();
         let session = told.served.session.as_ref().unwrap();
         let session = bus.session("anywhere", &session.0).await.unwrap();

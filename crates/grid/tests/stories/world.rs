@@ -14,6 +14,7 @@ use commonwatt_grid::bus::{Bus, BusWorld, Wish};
 use commonwatt_grid::decode::Asked;
 use commonwatt_grid::identity::{Key, Keyring, hash_key};
 use commonwatt_grid::meters::Meters;
+use commonwatt_grid::project::Compaction;
 use commonwatt_grid::relay::AnswerBody;
 use commonwatt_grid::request::Arrival;
 use commonwatt_grid::{CALLS_MAX, Generation, Grid, World};
@@ -270,6 +271,7 @@ pub(crate) struct Ask {
     pub(crate) tiers: Option<Vec<Tier>>,
     pub(crate) via: Option<String>,
     pub(crate) wish: Wish,
+    pub(crate) compaction: Compaction,
     /// The whole request, instead of one made of the rest.
     pub(crate) whole: Option<Value>,
 }
@@ -286,6 +288,7 @@ impl Ask {
             tiers: None,
             via: None,
             wish: Wish::Recognised,
+            compaction: Compaction::Allowed,
             whole: None,
         }
     }
@@ -337,6 +340,7 @@ impl Ask {
             tiers: self.tiers.as_ref().map(|tiers| tiers.iter().copied().collect()),
             via: self.via.clone(),
             wish: self.wish.clone(),
+            compaction: self.compaction,
         }
     }
 }
