@@ -23,7 +23,7 @@ use commonwatt_upstream::{Matter, Order};
 use tokio::time::{Duration, Instant};
 
 use self::history::History;
-use self::summary::Told;
+use self::summary::{Told, Wanted};
 use crate::Grid;
 use crate::attempt::{Missed, Won};
 use crate::bus::Wish;
@@ -133,6 +133,7 @@ impl Grid {
         (deadline, faults): (Instant, &[(String, Fault)]),
     ) -> Result<(Reply, Option<Summary>), String> {
         let mut failed = "it cannot hold even half of what it should".to_owned();
+        let mut is_shrunk = false;
         let mut told = self.known_summary(call, history, target.candidate).await;
         for quarters in QUARTERS {
             let geometry = target.geometry(call, quarters);
@@ -142,7 +143,7 @@ impl Grid {
                 Projection::Impossible(reason) => return Err(reason.to_string()),
                 Projection::Compact(cut) => cut,
             };
-            let wanted = summary::Wanted { target: target.candidate, geometry, cut, deadline, faults };
+            let wanted = Wanted { target: target.candidate, geometry, is_shrunk, cut, deadline, faults };
             let outcome = match self.summary_for(call, history, wanted, told.take()).await {
                 Ok(made) => {
                     let outcome = self.with_summary(call, history, target, geometry, &made).await;
@@ -153,7 +154,7 @@ impl Grid {
             };
             match outcome {
                 Ok(reply) => return Ok((reply, told.and_then(|told| told.unkept))),
-                Err(Failure::TooLong(words)) => failed = words,
+                Err(Failure::TooLong(words)) => (failed, is_shrunk) = (words, true),
                 Err(Failure::Other(words)) => return Err(words),
             }
         }

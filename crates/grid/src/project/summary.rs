@@ -64,6 +64,8 @@ pub(super) struct Told {
 pub(super) struct Wanted<'a> {
     pub(super) target: &'a Candidate,
     pub(super) geometry: Geometry,
+    /// Whether the target has found a prompt too long that had a summary in it.
+    pub(super) is_shrunk: bool,
     pub(super) cut: Cut,
     pub(super) deadline: Instant,
     /// Who has failed in this call.
@@ -99,6 +101,7 @@ impl Grid {
             history.sizes.with_summary(wanted.geometry, covered, text_tokens(text)).map(|cut| cut.pinned)
         };
         if let Some(known) = &known
+            && (!wanted.is_shrunk || known.covered >= wanted.cut.keep_from)
             && let Some(pinned) = fits(known.covered, &known.text)
         {
             let Told { covered, text, unkept, .. } = known;

@@ -12,7 +12,7 @@ use tokio::time::{Duration, sleep};
 use crate::world::{Ask, Scene, Supplier, pairs};
 
 /// Rounds of [`agent`].
-pub(crate) const ROUNDS: usize = 40;
+const ROUNDS: usize = 40;
 
 /// The dialects that have conversations, thus histories.
 pub(crate) const CONVERSING: [Dialect; 5] =
