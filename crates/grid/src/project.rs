@@ -22,8 +22,8 @@ use commonwatt_upstream::reply::Reply;
 use commonwatt_upstream::{Matter, Order};
 use tokio::time::{Duration, Instant};
 
-use self::history::History;
-use self::summary::{Told, Wanted};
+use self::history::{History, View};
+use self::summary::Wanted;
 use crate::Grid;
 use crate::attempt::{Missed, Won};
 use crate::bus::Wish;
@@ -53,6 +53,13 @@ struct Target<'a> {
     window_tokens: u64,
     /// Whether it has said that the whole is too long for it.
     has_overflowed: bool,
+}
+
+/// How far a call has come, and until when a summary may be written.
+struct Course {
+    attempts: u32,
+    faults: Vec<(String, Fault)>,
+    deadline: Instant,
 }
 
 /// How an attempt with a projection failed.
@@ -89,15 +96,16 @@ impl Grid {
         if smaller.is_empty() {
             return Err(missed.refusal);
         }
-        let history = History::of(call).await?;
+        let Missed { mut refusal, attempts, faults } = missed;
+        // What cannot be read has been refused in better words.
+        let Ok(history) = History::of(call).await else { return Err(refusal) };
         let deadline = Instant::now() + Duration::from_millis(call.generation.limits.summary_ms);
-        let Missed { mut refusal, mut attempts, faults } = missed;
+        let mut course = Course { attempts, faults, deadline };
         for candidate in smaller.iter().take(TARGETS_MAX) {
-            let target = Target::of(candidate, &history, &faults);
-            attempts += 1;
-            match self.shortened(call, &history, &target, (deadline, &faults)).await {
+            let target = Target::of(candidate, &history, &course.faults);
+            match self.shortened(call, &history, &target, &mut course).await {
                 Ok((reply, summary)) => {
-                    let deployment = Arc::clone(&candidate.deployment);
+                    let (deployment, Course { attempts, faults, .. }) = (Arc::clone(&candidate.deployment), course);
                     return Ok(Won { deployment, reply, attempts, faults, summary });
                 }
                 Err(failure) => {
@@ -130,7 +138,7 @@ impl Grid {
         call: &Underway,
         history: &History,
         target: &Target<'_>,
-        (deadline, faults): (Instant, &[(String, Fault)]),
+        course: &mut Course,
     ) -> Result<(Reply, Option<Summary>), String> {
         let mut failed = "it cannot hold even half of what it should".to_owned();
         let mut is_shrunk = false;
@@ -139,14 +147,16 @@ impl Grid {
             let geometry = target.geometry(call, quarters);
             let cut = match Projection::of(&history.sizes, geometry) {
                 Projection::Whole if target.has_overflowed => continue,
-                Projection::Whole => return self.whole(call, target).await,
+                Projection::Whole => return self.whole(call, target, course).await,
                 Projection::Impossible(reason) => return Err(reason.to_string()),
                 Projection::Compact(cut) => cut,
             };
+            let (deadline, faults) = (course.deadline, course.faults.as_slice());
             let wanted = Wanted { target: target.candidate, geometry, is_shrunk, cut, deadline, faults };
             let outcome = match self.summary_for(call, history, wanted, told.take()).await {
                 Ok(made) => {
-                    let outcome = self.with_summary(call, history, target, geometry, &made).await;
+                    let outcome =
+                        self.with_summary(call, target, history.view(call, target, geometry, &made), course).await;
                     told = Some(made);
                     outcome
                 }
@@ -162,28 +172,45 @@ impl Grid {
     }
 
     /// Asks a target that can hold all of it after all.
-    async fn whole(&self, call: &Underway, target: &Target<'_>) -> Result<(Reply, Option<Summary>), String> {
-        let reply = self.ask(call, &call.order(), target.candidate, true).await;
+    async fn whole(
+        &self,
+        call: &Underway,
+        target: &Target<'_>,
+        course: &mut Course,
+    ) -> Result<(Reply, Option<Summary>), String> {
+        let reply = self.ask_in_course(call, &call.order(), target, course).await;
         reply.map(|reply| (reply, None)).map_err(|fault| fault.to_string())
+    }
+
+    /// One more attempt.
+    async fn ask_in_course(
+        &self,
+        call: &Underway,
+        order: &Order<'_>,
+        target: &Target<'_>,
+        course: &mut Course,
+    ) -> Result<Reply, Fault> {
+        course.attempts += 1;
+        let outcome = self.ask(call, order, target.candidate, true).await;
+        if let Err(fault) = &outcome {
+            course.faults.push((target.candidate.deployment.id.to_string(), fault.clone()));
+        }
+        outcome
     }
 
     /// Asks a target with a summary and what was said since.
     async fn with_summary(
         &self,
         call: &Underway,
-        history: &History,
         target: &Target<'_>,
-        geometry: Geometry,
-        told: &Told,
+        view: Result<View, Refusal>,
+        course: &mut Course,
     ) -> Result<Reply, Failure> {
-        let view = history.view(call, target, geometry, told).map_err(|refusal| Failure::Other(refusal.message))?;
-        let deployment = &target.candidate.deployment.id;
-        tracing::info!(
-            call = %call.id.0, %deployment, turns = told.covered, window_tokens = target.window_tokens,
-            "asked with a summary"
-        );
+        let view = view.map_err(|refusal| Failure::Other(refusal.message))?;
+        let (deployment, window_tokens) = (&target.candidate.deployment.id, target.window_tokens);
+        tracing::info!(call = %call.id.0, %deployment, window_tokens, "asked with a summary");
         let order = Order { body: &view.body, envelope: &view.envelope, ..call.order() };
-        match self.ask(call, &order, target.candidate, true).await {
+        match self.ask_in_course(call, &order, target, course).await {
             Ok(mut reply) => {
                 reply.lossy.splice(0..0, view.lossy);
                 Ok(reply)

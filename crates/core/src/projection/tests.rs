@@ -40,7 +40,7 @@ const PILOT: Geometry = Geometry { window_tokens: 4_096, output_tokens: 0 };
 fn cut(turns: &[(Party, Vec<Item>)]) -> Cut {
     match Projection::of(&Sizes::of(&call(90, 90), turns), PILOT) {
         Projection::Compact(cut) => cut,
-        other => panic!("{other:?}"),
+        other @ (Projection::Whole | Projection::Impossible(_)) => panic!("{other:?}"),
     }
 }
 

@@ -116,7 +116,8 @@ async fn a_fallback_that_one_summary_makes_usable_is_used_in_every_dialect() {
             assert_eq!(asked.len(), 1, "{story}");
             let summary = speech("home");
             let last = [format!("question {};", ROUNDS - 1), format!("result {};", ROUNDS - 1)];
-            let stays = ["Be thorough.", "Reads a line.", NOTE, summary.trim(), &last[0], &last[1]];
+            let said = ["Do not introduce yourself.", NOTE, "Be thorough.", "Reads a line.", summary.trim()];
+            let stays = [said.as_slice(), &[&last[0], &last[1]]].concat();
             for words in stays {
                 assert_eq!(asked[0].matches(words).count(), 1, "{story}: {words} in {}", asked[0]);
             }
@@ -318,6 +319,7 @@ async fn a_prompt_that_is_too_long_even_with_a_summary_gets_a_shorter_one() {
     assert!(is_told_so(&told));
     let asked = answered_from(&scene, "home");
     assert!(asked.len() == 2 && asked[1].len() < asked[0].len(), "{}", asked.len());
+    assert_eq!((told.served.attempts, told.served.failed.len()), (3, 2), "{:?}", told.served.failed);
 }
 
 #[tokio::test]
