@@ -395,6 +395,16 @@ mod tests {
     }
 
     #[test]
+    fn a_header_forbids_summaries_and_a_misspelt_one_is_told() {
+        let of = |word: &'static str| {
+            compaction(&[(COMPACTION, HeaderValue::from_static(word))].into_iter().collect::<HeaderMap>())
+        };
+        assert_eq!(compaction(&HeaderMap::new()), Ok(Compaction::Allowed));
+        assert_eq!((of("on"), of(" off ")), (Ok(Compaction::Allowed), Ok(Compaction::Off)));
+        assert_eq!(of("no").unwrap_err().kind, RefusalKind::BadRequest);
+    }
+
+    #[test]
     fn only_a_program_on_this_machine_that_sends_no_key_at_all_may_be_keyless() {
         for host in ["127.0.0.1:4600", "localhost:4600", "[::1]:4600", "localhost"] {
             assert!(keyless(Whence::Here, "/api/chat", &[("host", host)]), "{host}");

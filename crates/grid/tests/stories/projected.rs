@@ -133,6 +133,20 @@ async fn a_fallback_that_one_summary_makes_usable_is_used_in_every_dialect() {
 }
 
 #[tokio::test]
+async fn a_streamed_answer_comes_from_a_summary_too() {
+    for (caller, supplier) in
+        [(Dialect::OpenAiChat, Dialect::OpenAiChat), (Dialect::AnthropicMessages, Dialect::OllamaChat)]
+    {
+        let (_dir, scene) = scene([away(), home().speaking(supplier)]);
+        let mut body = task(caller, ROUNDS);
+        body["stream"] = json!(true);
+        let told = scene.call(&Ask { stream: true, ..asks(caller, body) }).await.unwrap();
+        assert_eq!((told.by(), told.text.as_str(), &told.end), ("home", &*speech("home"), &End::Complete));
+        assert!(is_told_so(&told) && answered_from(&scene, "home")[0].contains(NOTE));
+    }
+}
+
+#[tokio::test]
 async fn moving_back_to_the_larger_model_restores_the_full_original_byte_for_byte() {
     let alpha = Supplier::frontier("alpha").script("status=429 retry_after_s=3\npass");
     let (_dir, scene) = scene([alpha, home()]);
