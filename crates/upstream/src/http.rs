@@ -145,6 +145,9 @@ impl HttpTarget {
     /// with each tool call beside its result.
     pub(crate) async fn dispatch(&self, model: &str, order: &Order<'_>) -> Result<Reply, Fault> {
         let way = self.way(model, order);
+        if let Some(fault) = self.loses_the_front(way, order) {
+            return Err(fault);
+        }
         let fault = match self.exchange(way, model, order, self.written(way, model, order).await?).await {
             Err(fault) => fault,
             reply => return reply,
@@ -176,6 +179,21 @@ impl HttpTarget {
         lossy.extend(sealed.map(str::to_owned));
         let is_other = sealed.is_some() || !lossy.is_empty();
         Ok(is_other.then_some((body, lossy)))
+    }
+
+    /// Ollama drops the front of a prompt that is longer than the window it was given, without a word. So what is likely
+    /// to be longer, at four bytes a token, is not sent. A caller that speaks to Ollama may name a window of its own.
+    fn loses_the_front(&self, way: &Way, order: &Order<'_>) -> Option<Fault> {
+        let is_kin = matches!(order.dialect, Dialect::OllamaChat | Dialect::OllamaGenerate);
+        let window = self.quirks.num_ctx.filter(|_| way.dialect == Dialect::OllamaChat && !is_kin)?;
+        let needs = &order.envelope.needs;
+        let tokens = if needs.images { 0 } else { needs.body_bytes / 4 };
+        (tokens > u64::from(window)).then(|| {
+            let message = format!(
+                "the prompt has about {tokens} tokens, and Ollama drops in silence what does not fit into {window}"
+            );
+            Fault::new(FaultKind::ContextOverflow, message)
+        })
     }
 
     async fn exchange(

@@ -321,6 +321,19 @@ async fn a_supplier_that_finds_the_prompt_too_long_only_when_it_is_asked_gets_a_
 }
 
 #[tokio::test]
+async fn a_supplier_that_would_drop_the_front_in_silence_is_not_sent_what_is_too_long() {
+    let ollama = "window_tokens = 4_000\nquirks = { num_ctx = 4_000 }";
+    let (_dir, scene) = scene([Supplier::local("home").speaking(Dialect::OllamaChat).spec(ollama)]);
+    let ask = asks(Dialect::OpenAiChat, task(Dialect::OpenAiChat, ROUNDS));
+    let told = scene.call(&ask).await.unwrap();
+    assert!(told.served.lossy.iter().any(|lost| lost.starts_with("conversation (")), "{:?}", told.served.lossy);
+    let requests = scene.sim("home").requests();
+    assert!(requests.iter().all(|received| received.window.is_some_and(|window| window.dropped_tokens == 0)));
+    let unkept = refused(scene.call(&Ask { wish: Wish::Unkept, ..ask }).await);
+    assert_eq!((unkept.kind, scene.sim("home").requests().len()), (RefusalKind::ContextOverflow, requests.len()));
+}
+
+#[tokio::test]
 async fn a_prompt_that_is_too_long_even_with_a_summary_gets_a_shorter_one() {
     let full = "status=400 code=context_length_exceeded";
     let pieces = {
