@@ -211,8 +211,7 @@ fn refusal(error: &StoreError) -> Refusal {
             Refusal { retry_after_ms: Some(1_000), ..refusal }
         }
         StoreError::Closed => Refusal::new(RefusalKind::ShuttingDown, "the daemon is going down"),
-        StoreError::UnknownTurn(_)
-        | StoreError::UnknownJournal
+        StoreError::UnknownJournal
         | StoreError::EpochNotGiven(_)
         | StoreError::Conflict { .. }
         | StoreError::WrongHash

@@ -106,8 +106,8 @@ impl Relay {
             lossy,
         };
         trace::answered(&call.span, &deployment, attempts);
-        let settlement = Settlement::begun(grid, call, deployment, dialect, started);
-        settlement.derive(summary).await;
+        let mut settlement = Settlement::begun(grid, call, deployment, dialect, started);
+        settlement.summary = summary;
         let body = match content {
             Content::Whole { raw, deltas } => {
                 AnswerBody::Whole(settlement.whole(verbatim.then_some(raw).flatten(), deltas).await?)
@@ -207,6 +207,8 @@ struct Settlement {
     started: Moment,
     usage: Option<Usage>,
     keeper: Option<Keeper>,
+    /// What was written for this call, to be kept beside its turns.
+    summary: Option<Summary>,
     settled: bool,
 }
 
@@ -234,12 +236,12 @@ impl Settlement {
             }
             None => None,
         };
-        Self { grid, call, deployment, started, usage: None, keeper, settled: false }
+        Self { grid, call, deployment, started, usage: None, keeper, summary: None, settled: false }
     }
 
-    /// Keeps the summary that was made for this call, now that the turns which it tells of are being kept.
-    async fn derive(&self, summary: Option<Summary>) {
-        if let (Some(bus), Some(summary)) = (&self.grid.bus, summary)
+    /// Keeps the summary that was made for this call, once the turns which it tells of are kept.
+    async fn derive(&mut self) {
+        if let (Some(bus), Some(summary)) = (&self.grid.bus, self.summary.take())
             && let Some(Summary { session, .. }) = bus.keep_summary(summary).await
         {
             tracing::warn!(%session, "a summary could not be kept: its turns are not");
@@ -279,6 +281,7 @@ impl Settlement {
     async fn keep(&mut self) -> Result<(), Refusal> {
         let Some(keeper) = self.keeper.take() else { return Ok(()) };
         let kept = keeper.finish(State::Complete, self.usage, self.head()).await;
+        self.derive().await;
         kept.unwrap_or_else(|_| {
             Err(Refusal::new(RefusalKind::Internal, "the answer could not be kept: its task ended"))
         })

@@ -203,7 +203,6 @@ mod tests {
     /// `cargo test --release -p commonwatt-grid --lib recognising -- --ignored --nocapture`
     #[test]
     #[ignore = "a measurement"]
-    #[expect(clippy::print_stdout, reason = "printing is what it does")]
     fn recognising_a_long_history() {
         let text =
             "fn main() {\\n    let greeting = \\\"hello\\\";\\n    println!(\\\"{greeting}\\\");\\n}\\n".repeat(24);
