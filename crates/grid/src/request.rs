@@ -125,6 +125,10 @@ impl Grid {
     async fn recall(&self, call: Underway) -> Result<Underway, Refusal> {
         match &self.bus {
             Some(bus) if matches!(call.matter, Matter::Conversation) => bus.recall(call).await,
+            None if matches!(call.arrival.wish, Wish::Continued(_)) => Err(Refusal::new(
+                RefusalKind::UnknownSession,
+                "nothing is kept here, so there is no session to continue: send the whole conversation",
+            )),
             Some(_) | None => Ok(call),
         }
     }

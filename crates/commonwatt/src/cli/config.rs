@@ -115,6 +115,7 @@ fn shown(settings: &Settings) -> Value {
             "attempts_max": limits.attempts.attempts_max,
             "patience_s": seconds(limits.attempts.patience_ms),
             "retry_wait_max_s": seconds(limits.attempts.wait_max_ms),
+            "summary_s": seconds(limits.attempts.summary_ms),
         },
         "timeouts": {
             "connect_s": settings.timeouts.connect_s,
