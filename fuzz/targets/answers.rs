@@ -2,7 +2,7 @@
 #![no_main]
 
 use commonwatt_core::answer::Answer;
-use commonwatt_wire::{Dialect, Head, read_fault, read_whole, write_whole};
+use commonwatt_wire::{Dialect, Head, Keeping, read_fault, read_whole, write_whole};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -12,7 +12,7 @@ fuzz_target!(|data: &[u8]| {
         let mut answer = Answer::default();
         deltas.into_iter().for_each(|delta| answer.push(delta));
         for other in Dialect::ALL {
-            let head = Head { id: "1".into(), model: "m".into(), created_unix_s: 1, stream_usage: true, request: None };
+            let head = Head { id: "1".into(), model: "m".into(), created_unix_s: 1, stream_usage: true, request: None, keeping: Keeping::default() };
             let _ = write_whole(other, &answer, &head);
         }
     }

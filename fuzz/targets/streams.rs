@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use commonwatt_wire::sse::Framer;
-use commonwatt_wire::{AnswerReader, AnswerWriter, Dialect, Head};
+use commonwatt_wire::{AnswerReader, AnswerWriter, Dialect, Head, Keeping};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
             }
         }
         for other in Dialect::ALL {
-            let head = Head { id: "1".into(), model: "m".into(), created_unix_s: 1, stream_usage: true, request: None };
+            let head = Head { id: "1".into(), model: "m".into(), created_unix_s: 1, stream_usage: true, request: None, keeping: Keeping::default() };
             let (mut writer, mut out) = (AnswerWriter::new(other, head), Vec::new());
             deltas.iter().for_each(|delta| writer.write(delta, &mut out));
             writer.finish(&mut out);

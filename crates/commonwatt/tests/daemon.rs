@@ -16,6 +16,8 @@ mod keyless;
 mod killed;
 #[path = "daemon/newcomers.rs"]
 mod newcomers;
+#[path = "daemon/responses.rs"]
+mod responses;
 #[path = "daemon/sessions.rs"]
 mod sessions;
 #[path = "daemon/tiers.rs"]

@@ -16,8 +16,12 @@ pub enum RefusalKind {
     UnknownModel,
     /// No such path.
     UnknownPath,
-    /// No such session, response or conversation that this caller may see.
+    /// No such session that this caller may see.
     UnknownSession,
+    /// No such response, conversation or item that this caller may see.
+    NotKept,
+    /// The response that a request follows is not there for this caller.
+    UnknownPrevious,
     /// Somebody else holds the session now.
     HandedOver,
     /// The path exists, the method does not.
@@ -48,13 +52,15 @@ pub enum RefusalKind {
 
 impl RefusalKind {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Unauthenticated,
         Self::Forbidden,
         Self::BadRequest,
         Self::UnknownModel,
         Self::UnknownPath,
         Self::UnknownSession,
+        Self::NotKept,
+        Self::UnknownPrevious,
         Self::HandedOver,
         Self::MethodNotAllowed,
         Self::TooLarge,

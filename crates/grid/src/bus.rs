@@ -4,6 +4,7 @@
 //! it is whole. The store is asked before an answer begins only where a session is not at hand (after a restart, or when
 //! a caller leaves its history to the bus).
 
+pub mod conversations;
 pub(crate) mod derive;
 pub mod keep;
 pub(crate) mod link;
@@ -24,6 +25,7 @@ pub use commonwatt_store::{Cursor, Node, Page, Session, State};
 use commonwatt_store::{PATH_MAX, Store, StoreError};
 use commonwatt_wire::turns::{attachments_of, read_turn};
 
+use self::conversations::left_of;
 use self::keep::Journals;
 use self::link::Link;
 use self::warm::{Place, Tenure, Warm};
@@ -64,13 +66,22 @@ pub struct Bus {
     journals: Journals,
     /// Salts made so far.
     salts: AtomicU64,
+    /// Whoever changes a conversation beside its answers: one at a time, since each reads what it changes.
+    edits: tokio::sync::Mutex<()>,
 }
 
 impl Bus {
     /// The bus over a store.
     #[must_use]
     pub fn new(store: Store, world: BusWorld) -> Arc<Self> {
-        Arc::new(Self { store, world, warm: Warm::default(), journals: Journals::default(), salts: AtomicU64::new(0) })
+        Arc::new(Self {
+            store,
+            world,
+            warm: Warm::default(),
+            journals: Journals::default(),
+            salts: AtomicU64::new(0),
+            edits: tokio::sync::Mutex::new(()),
+        })
     }
 
     /// The salt of a new session.
@@ -130,22 +141,33 @@ impl Bus {
     }
 
     async fn head_of_conversation(&self, principal: &str, conversation: &str) -> Result<Place, Refusal> {
-        let session = conversation.strip_prefix(CONVERSATION).ok_or_else(unknown)?;
-        self.head_of(principal, session).await
+        let found = self.session_of(principal, conversation).await?;
+        Ok(Place { session: found.id, turn: found.head })
     }
 
     async fn place_of_response(&self, principal: &str, response: &str) -> Result<Place, Refusal> {
         let found = self.store.response(principal, response).await.map_err(|error| refusal(&error))?;
-        let found = found.ok_or_else(|| unknown_response(response))?;
+        let found = found.ok_or_else(|| not_found("Response", response))?;
         Ok(Place { session: found.session, turn: found.turn })
     }
 
-    /// What was said up to a turn, oldest first.
-    async fn path(&self, place: &Place) -> Result<Vec<Turn>, Refusal> {
+    /// Where a response ends that a request follows.
+    async fn place_of_previous(&self, principal: &str, response: &str) -> Result<Place, Refusal> {
+        self.place_of_response(principal, response).await.map_err(|refused| {
+            let is_missing = refused.kind == RefusalKind::NotKept;
+            let missing = || not_found("Previous response", response);
+            if is_missing { Refusal { kind: RefusalKind::UnknownPrevious, ..missing() } } else { refused }
+        })
+    }
+
+    /// What was said up to a turn, oldest first, without what was deleted.
+    async fn path(&self, principal: &str, place: &Place) -> Result<Vec<Turn>, Refusal> {
         let kept = self.store.path(&place.session, place.turn, PATH_MAX).await.map_err(|error| refusal(&error))?;
+        let session = self.store.session(&place.session, principal).await.map_err(|error| refusal(&error))?;
+        let deleted = self.deleted_items(&session.ok_or_else(unknown)?).await?;
         let mut turns = Vec::with_capacity(kept.len());
         for kept in kept {
-            turns.push(self.read(&place.session, &kept.body).await?);
+            turns.push(left_of(kept.node.id, self.read(&place.session, &kept.body).await?, &deleted));
         }
         Ok(turns)
     }
@@ -183,10 +205,13 @@ fn unknown() -> Refusal {
     )
 }
 
-fn unknown_response(id: &str) -> Refusal {
-    let id: String = id.chars().take(80).collect();
-    let message = format!("the response `{id}` is not known here: send the whole conversation instead");
-    Refusal::new(RefusalKind::UnknownSession, message)
+/// Letters of an id that a refusal repeats.
+const ID_CHARS: usize = 80;
+
+/// What OpenAI says of what it does not have.
+pub(crate) fn not_found(what: &str, id: &str) -> Refusal {
+    let id: String = id.chars().take(ID_CHARS).collect();
+    Refusal::new(RefusalKind::NotKept, format!("{what} with id '{id}' not found."))
 }
 
 fn handed_over(holder: &str) -> Refusal {

@@ -13,6 +13,7 @@ pub mod breakers;
 pub mod bus;
 pub mod count;
 pub mod decode;
+pub mod detached;
 pub mod explain;
 pub mod identity;
 pub mod meters;
@@ -20,6 +21,7 @@ pub mod project;
 pub mod relay;
 pub mod request;
 pub mod trace;
+mod underway;
 
 use std::sync::Arc;
 
@@ -35,6 +37,7 @@ use tokio::sync::Semaphore;
 use crate::affinity::Affinity;
 use crate::breakers::Breakers;
 use crate::bus::Bus;
+use crate::detached::Board;
 use crate::identity::Keyring;
 use crate::meters::Meters;
 
@@ -70,6 +73,7 @@ pub struct Grid {
     breakers: Breakers,
     affinity: Affinity,
     bus: Option<Arc<Bus>>,
+    detached: Board,
     slots: Arc<Semaphore>,
     calls_max: usize,
     world: World,
@@ -89,6 +93,7 @@ impl Grid {
             breakers: Breakers::default(),
             affinity: Affinity::default(),
             bus,
+            detached: Board::default(),
             slots: Arc::new(Semaphore::new(calls_max)),
             calls_max,
             world,

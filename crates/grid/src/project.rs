@@ -89,7 +89,7 @@ impl Grid {
         missed: Missed,
     ) -> Result<Won, Refusal> {
         let is_wrong_in_itself = missed.faults.iter().any(|(_, fault)| fault.kind == FaultKind::BadRequest);
-        if call.arrival.compaction == Compaction::Off || call.thread.is_none() || is_wrong_in_itself {
+        if call.arrival.compaction == Compaction::Off || call.thread().is_none() || is_wrong_in_itself {
             return Err(missed.refusal);
         }
         let smaller = self.too_small(call, plan, &missed)?;

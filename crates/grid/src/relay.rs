@@ -14,14 +14,15 @@ use commonwatt_core::fault::Fault;
 use commonwatt_core::fleet::{Deployment, DeploymentId, Tier};
 use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_core::turn::SessionId;
-use commonwatt_store::State;
-use commonwatt_upstream::body::KeptBody;
 use commonwatt_upstream::reply::{Content, Frame, Frames, Reply};
-use commonwatt_wire::{AnswerWriter, Dialect, Head, lost_in, write_whole};
+use commonwatt_wire::{
+    AnswerWriter, Dialect, Head, Keeping, Standing, lost_in, response_in, retell_event, retell_whole, write_whole,
+};
 
 use crate::attempt::Won;
 use crate::bus::derive::Summary;
-use crate::bus::keep::{By, Keeper};
+use crate::bus::keep::{By, Ending, Keeper};
+use crate::detached::{Detach, Follower};
 use crate::meters::Outcome;
 use crate::request::Underway;
 use crate::{Grid, trace};
@@ -31,13 +32,13 @@ use crate::{Grid, trace};
 pub struct Served {
     /// The call's id.
     pub call: CallId,
-    /// The deployment.
-    pub deployment: DeploymentId,
+    /// The deployment; nobody yet, where the caller does not wait.
+    pub deployment: Option<DeploymentId>,
     /// Its tier.
-    pub tier: Tier,
+    pub tier: Option<Tier>,
     /// The session that the call belongs to, where it is kept.
     pub session: Option<SessionId>,
-    /// How many attempts it took.
+    /// How many attempts it took; none yet, where the caller does not wait.
     pub attempts: u32,
     /// The faults of the attempts before, as `deployment=fault`.
     pub failed: Vec<String>,
@@ -59,6 +60,8 @@ pub enum AnswerBody {
     Whole(Bytes),
     /// Begun.
     Stream(Box<Relay>),
+    /// Begun, and made to its end whoever listens.
+    Followed(Follower),
 }
 
 /// A streamed answer on its way. Yields bytes in the caller's dialect.
@@ -72,8 +75,9 @@ pub struct Relay {
 }
 
 enum Encoder {
-    /// The caller's dialect is the provider's. The last event that said something may be needed to number another.
-    Verbatim { dialect: Dialect, last: Bytes },
+    /// The caller's dialect is the provider's. The last event that said something may be needed to number another, and
+    /// holds the whole answer of Responses at the end, whose events are told what is true here.
+    Verbatim { dialect: Dialect, last: Bytes, retold: Option<Box<Head>> },
     /// It is not.
     Translated { writer: Box<AnswerWriter>, out: Vec<u8> },
 }
@@ -89,7 +93,9 @@ impl Relay {
     ) -> Result<Answered, Refusal> {
         let Won { deployment, reply: Reply { dialect, mut lossy, content }, attempts, faults, summary } = won;
         lossy.extend_from_slice(&call.lossy);
-        let verbatim = dialect == Some(call.arrival.dialect);
+        // Who does not wait was told an id, which is not the provider's.
+        let is_background = matches!(call.detach, Some(Detach::Background { .. }));
+        let verbatim = dialect == Some(call.arrival.dialect) && !is_background;
         if let Content::Whole { deltas, .. } = &content
             && !verbatim
         {
@@ -98,15 +104,15 @@ impl Relay {
         let failed = faults.iter().map(|(id, fault)| format!("{id}={}", fault.kind)).collect();
         let served = Served {
             call: call.id.clone(),
-            deployment: deployment.id.clone(),
-            tier: deployment.tier,
-            session: call.thread.as_ref().map(|thread| thread.session.clone()),
+            deployment: Some(deployment.id.clone()),
+            tier: Some(deployment.tier),
+            session: call.session().cloned(),
             attempts,
             failed,
             lossy,
         };
         trace::answered(&call.span, &deployment, attempts);
-        let mut settlement = Settlement::begun(grid, call, deployment, dialect, started);
+        let mut settlement = Settlement::begun(grid, call, deployment, (dialect, verbatim), started);
         settlement.summary = summary;
         let body = match content {
             Content::Whole { raw, deltas } => {
@@ -114,7 +120,7 @@ impl Relay {
             }
             Content::Stream(frames) => {
                 let encoder = if verbatim {
-                    Encoder::Verbatim { dialect: settlement.dialect(), last: Bytes::new() }
+                    Encoder::Verbatim { dialect: settlement.dialect(), last: Bytes::new(), retold: settlement.retold() }
                 } else {
                     let writer = Box::new(AnswerWriter::new(settlement.dialect(), settlement.head()));
                     Encoder::Translated { writer, out: Vec::new() }
@@ -130,7 +136,7 @@ impl Relay {
         while !self.over {
             let bytes = match self.frames.next().await {
                 Some(Ok(frame)) => self.forward(frame),
-                Some(Err(fault)) => self.break_off(&fault),
+                Some(Err(fault)) => self.break_off(&fault).await,
                 None => self.finish().await,
             };
             if !bytes.is_empty() {
@@ -146,8 +152,12 @@ impl Relay {
             self.ending.get_or_insert_default();
         }
         let bytes = match &mut self.encoder {
-            Encoder::Verbatim { last, .. } => {
+            Encoder::Verbatim { last, retold, .. } => {
                 let raw = frame.raw.unwrap_or_default();
+                let raw = match retold {
+                    Some(head) => retell_event(&raw, head),
+                    None => raw,
+                };
                 if !raw.is_empty() && !raw.starts_with(b":") {
                     *last = raw.clone();
                 }
@@ -169,7 +179,11 @@ impl Relay {
 
     /// The end leaves once the answer is kept: what a caller saw complete is there after a crash.
     async fn finish(&mut self) -> Bytes {
-        if let Err(refusal) = self.settlement.keep().await {
+        let response = match &self.encoder {
+            Encoder::Verbatim { last, retold: Some(_), .. } => response_in(last),
+            Encoder::Verbatim { .. } | Encoder::Translated { .. } => None,
+        };
+        if let Err(refusal) = self.settlement.keep(Ending::Complete, response).await {
             return self.refuse(&refusal);
         }
         self.over = true;
@@ -183,16 +197,44 @@ impl Relay {
     }
 
     /// The answer broke after content had reached the caller: it is told so, in its dialect, and gets no false end.
-    fn break_off(&mut self, fault: &Fault) -> Bytes {
+    async fn break_off(&mut self, fault: &Fault) -> Bytes {
+        let refusal = Refusal::new(RefusalKind::UpstreamFailed, format!("the answer broke off: {fault}"));
+        if self.settlement.keeping.background {
+            // Whoever is told that it failed finds it so.
+            let _kept = self.settlement.keep(Ending::Failed(refusal.clone()), None).await;
+        }
         self.settlement.broke_off(fault);
-        self.refuse(&Refusal::new(RefusalKind::UpstreamFailed, format!("the answer broke off: {fault}")))
+        self.refuse(&refusal)
+    }
+
+    /// Its caller does not want it any more: the call upstream ends, and what was said is kept. An answer that has ended
+    /// by itself meanwhile stays whole.
+    pub(crate) async fn cancel(mut self) -> Bytes {
+        let mut out = Vec::new();
+        if self.settlement.keeper.is_none() {
+            while let Some(bytes) = self.next().await {
+                out.extend_from_slice(&bytes);
+            }
+            return out.into();
+        }
+        let Self { frames, mut encoder, mut settlement, .. } = self;
+        drop(frames);
+        let _kept = settlement.keep(Ending::Cancelled, None).await;
+        settlement.settle(Outcome::Abandoned);
+        if let Encoder::Translated { writer, .. } = &mut encoder {
+            writer.end_as(&Standing::Cancelled, &mut out);
+        }
+        out.into()
     }
 
     fn refuse(&mut self, refusal: &Refusal) -> Bytes {
         self.over = true;
         let mut out = Vec::new();
         match &mut self.encoder {
-            Encoder::Verbatim { dialect, last } => AnswerWriter::refuse_verbatim(*dialect, last, refusal, &mut out),
+            Encoder::Verbatim { dialect, last, .. } => AnswerWriter::refuse_verbatim(*dialect, last, refusal, &mut out),
+            Encoder::Translated { writer, .. } if self.settlement.keeping.background => {
+                writer.end_as(&Standing::Failed(refusal.clone()), &mut out);
+            }
             Encoder::Translated { writer, .. } => writer.refuse(refusal, &mut out),
         }
         Bytes::from(out)
@@ -207,6 +249,7 @@ struct Settlement {
     started: Moment,
     usage: Option<Usage>,
     keeper: Option<Keeper>,
+    keeping: Keeping,
     /// What was written for this call, to be kept beside its turns.
     summary: Option<Summary>,
     settled: bool,
@@ -217,26 +260,25 @@ impl Settlement {
         grid: Arc<Grid>,
         mut call: Underway,
         deployment: Arc<Deployment>,
-        made_in: Option<Dialect>,
+        (made_in, is_verbatim): (Option<Dialect>, bool),
         started: Moment,
     ) -> Self {
         if let Some(meter) = call.generation.meters.get(&deployment) {
             meter.began(started.until_ms(grid.now()));
         }
-        let thread = call.thread.take();
-        let keeper = match grid.bus.clone().zip(thread) {
-            Some((bus, thread)) => {
-                let by = By {
-                    deployment: deployment.id.to_string(),
-                    model: deployment.model.to_string(),
-                    dialect: made_in.map_or("", Dialect::word),
-                    is_verbatim: made_in == Some(call.arrival.dialect),
-                };
-                Some(Keeper::begun(bus, thread, &call, by))
-            }
-            None => None,
+        let by = || By {
+            deployment: deployment.id.to_string(),
+            model: deployment.model.to_string(),
+            dialect: made_in.map_or("", Dialect::word),
+            is_verbatim,
         };
-        Self { grid, call, deployment, started, usage: None, keeper, summary: None, settled: false }
+        let keeping = call.keeping();
+        let keeper = match (call.keeper.take(), grid.bus.clone().zip(call.thread.take())) {
+            (Some(keeper), _) => Some(keeper.answered(by(), call.original.as_ref())),
+            (None, Some((bus, thread))) => Some(Keeper::begun(bus, thread, &call, by())),
+            (None, None) => None,
+        };
+        Self { grid, call, deployment, started, usage: None, keeper, keeping, summary: None, settled: false }
     }
 
     /// Keeps the summary that was made for this call, once the turns which it tells of are kept.
@@ -254,16 +296,13 @@ impl Settlement {
 
     /// What an answer that is written here says of itself.
     fn head(&self) -> Head {
-        Head {
-            id: self.call.id.0.to_string(),
-            model: self.deployment.model.to_string(),
-            created_unix_s: self.grid.unix_s(),
-            stream_usage: self.call.envelope.stream_usage,
-            request: match &self.call.arrival.body {
-                KeptBody::Memory(bytes) => Some(bytes.clone()),
-                KeptBody::Spilled { .. } => None,
-            },
-        }
+        Head { keeping: self.keeping.clone(), ..self.call.head(&self.deployment.model) }
+    }
+
+    /// What a forwarded answer is to tell, where its provider cannot know it.
+    fn retold(&self) -> Option<Box<Head>> {
+        let is_kept = self.dialect() == Dialect::OpenAiResponses && self.keeper.is_some();
+        is_kept.then(|| Box::new(self.head()))
     }
 
     fn note(&mut self, deltas: &[Delta]) {
@@ -277,19 +316,24 @@ impl Settlement {
         }
     }
 
-    /// Waits until the answer is kept.
-    async fn keep(&mut self) -> Result<(), Refusal> {
+    /// Waits until the answer is kept, as it was forwarded if it was.
+    async fn keep(&mut self, ending: Ending, response: Option<Bytes>) -> Result<(), Refusal> {
         let Some(keeper) = self.keeper.take() else { return Ok(()) };
-        let kept = keeper.finish(State::Complete, self.usage, self.head()).await;
+        let kept = keeper.finished(ending, self.usage, self.head(), response).await;
         self.derive().await;
-        kept.unwrap_or_else(|_| {
-            Err(Refusal::new(RefusalKind::Internal, "the answer could not be kept: its task ended"))
-        })
+        kept
     }
 
     async fn whole(mut self, raw: Option<Bytes>, deltas: Vec<Delta>) -> Result<Bytes, Refusal> {
         self.note(&deltas);
-        self.keep().await?;
+        let (raw, response) = match (raw, self.retold()) {
+            (Some(raw), Some(head)) => {
+                let told = retell_whole(&raw, &head);
+                (Some(told.clone()), Some(told))
+            }
+            (raw, _) => (raw, None),
+        };
+        self.keep(Ending::Complete, response).await?;
         self.settle(Outcome::Done);
         Ok(raw.unwrap_or_else(|| {
             let mut answer = Answer::default();
@@ -313,7 +357,7 @@ impl Settlement {
         }
         // Whoever waits for it has taken it; else what there is of the answer is kept as it is.
         if let Some(keeper) = self.keeper.take() {
-            drop(keeper.finish(State::Unfinished, self.usage, self.head()));
+            drop(keeper.finish(Ending::Unfinished, self.usage, self.head(), None));
         }
         let took_ms = self.started.until_ms(self.grid.now());
         if let Some(meter) = self.call.generation.meters.get(&self.deployment) {

@@ -9,68 +9,22 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use commonwatt_core::admission::{CallId, Grants};
 use commonwatt_core::call::Requirements;
-use commonwatt_core::fleet::{Deployment, Tiers};
+use commonwatt_core::fleet::Deployment;
 use commonwatt_core::plan::Plan;
 use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_core::route::resolve;
 use commonwatt_upstream::Matter;
-use commonwatt_upstream::body::KeptBody;
-use commonwatt_wire::{Dialect, Envelope, InPath};
-use tokio::sync::OwnedSemaphorePermit;
 
+use crate::attempt::Won;
 use crate::bus::Wish;
-use crate::bus::recall::Thread;
-use crate::decode::{Asked, decoded};
+use crate::decode::decoded;
+use crate::detached::{self, Detach};
 use crate::identity::Principal;
-use crate::project::Compaction;
 use crate::relay::{Answered, Relay};
-use crate::{Generation, Grid, trace};
-
-/// A call at the door: what the server has of it.
-pub struct Arrival {
-    /// The dialect of the door.
-    pub dialect: Dialect,
-    /// What is asked for.
-    pub asked: Asked,
-    /// What the path says, in a dialect where it does.
-    pub in_path: Option<InPath>,
-    /// Whose call it is.
-    pub principal: Principal,
-    /// The body, whole.
-    pub body: KeptBody,
-    /// Headers that belong to the dialect.
-    pub headers: Vec<(&'static str, Bytes)>,
-    /// Tiers that this request keeps to, where it says so.
-    pub tiers: Option<Tiers>,
-    /// The daemons it has been through.
-    pub via: Option<String>,
-    /// What it wants of the bus.
-    pub wish: Wish,
-    /// Whether it may be answered by a model that cannot hold all of it.
-    pub compaction: Compaction,
-}
-
-/// A call on its way: everything the steps after `decode` need.
-pub(crate) struct Underway {
-    pub(crate) id: CallId,
-    pub(crate) generation: Arc<Generation>,
-    pub(crate) arrival: Arrival,
-    pub(crate) envelope: Envelope,
-    pub(crate) matter: Matter,
-    pub(crate) grants: Grants,
-    pub(crate) via: String,
-    /// Its place in its session, where it is kept.
-    pub(crate) thread: Option<Thread>,
-    /// What of its session's history could not be carried into its dialect.
-    pub(crate) lossy: Vec<String>,
-    /// Its span in a trace, where anybody collects them.
-    pub(crate) span: tracing::Span,
-    /// Held until the answer has ended.
-    pub(crate) _slot: OwnedSemaphorePermit,
-}
+pub use crate::underway::Arrival;
+pub(crate) use crate::underway::Underway;
+use crate::{Grid, trace};
 
 impl Grid {
     /// Answers a call.
@@ -82,10 +36,10 @@ impl Grid {
         let underway = self.open(arrival).await?;
         let underway = self.recall(underway).await?;
         let plan = self.planned(&underway)?;
-        let won = match self.attempt(&underway, &plan).await {
-            Ok(won) => won,
-            Err(missed) => self.project(&underway, &plan, missed).await?,
-        };
+        if underway.detach.is_some() {
+            return Box::pin(detached::begin(self, underway, plan, started)).await;
+        }
+        let won = self.win(&underway, &plan).await?;
         Relay::answer(Arc::clone(self), underway, won, started).await
     }
 
@@ -113,12 +67,28 @@ impl Grid {
         })?;
         let bytes = arrival.body.bytes().await.map_err(|f| Refusal::new(RefusalKind::Internal, f.message))?;
         let (envelope, matter) = decoded(&arrival, &bytes)?;
+        let detach = Detach::asked(&arrival, &envelope)?;
         let granted = arrival.principal.grants;
         let grants = arrival.tiers.map_or(granted, |tiers| granted.narrowed(tiers));
         let id = self.new_id();
         let span = trace::call_span(&id.0, arrival.asked.operation(), &envelope.model, envelope.stream);
-        let (thread, lossy) = (None, Vec::new());
-        Ok(Underway { id, generation, arrival, envelope, matter, grants, via, thread, lossy, span, _slot: slot })
+        Ok(Underway {
+            id,
+            generation,
+            arrival,
+            envelope,
+            matter,
+            grants,
+            via,
+            thread: None,
+            lossy: Vec::new(),
+            original: None,
+            created_unix_s: self.unix_s(),
+            detach,
+            keeper: None,
+            span,
+            _slot: slot,
+        })
     }
 
     /// Recall: from a call to a call on its session. Where the caller leaves its history to the bus, the call has it now.
@@ -153,5 +123,14 @@ impl Grid {
         let mut plan = Plan::make(&call.id, selection, &call.grants, needs, gate);
         self.affinity.steer(call, &mut plan);
         Ok(plan)
+    }
+
+    /// Attempt; and where nobody who is left can hold the conversation, project.
+    pub(crate) async fn win(self: &Arc<Self>, call: &Underway, plan: &Plan) -> Result<Won, Refusal> {
+        match self.attempt(call, plan).await {
+            Ok(won) => Ok(won),
+            // Rare and large: a call that needs none of it does not carry it along.
+            Err(missed) => Box::pin(self.project(call, plan, missed)).await,
+        }
     }
 }

@@ -18,6 +18,8 @@ mod world;
 mod blame;
 #[path = "stories/counting.rs"]
 mod counting;
+#[path = "stories/detached.rs"]
+mod detached;
 #[path = "stories/doors.rs"]
 mod doors;
 #[path = "stories/faults.rs"]
@@ -34,6 +36,8 @@ mod numbers;
 mod projected;
 #[path = "stories/prompt_length.rs"]
 mod prompt_length;
+#[path = "stories/responses.rs"]
+mod responses;
 #[path = "stories/richer.rs"]
 mod richer;
 #[path = "stories/sealed.rs"]

@@ -20,7 +20,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::Authority;
-use hyper::{Method, Request, Response};
+use hyper::{Request, Response};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -43,6 +43,7 @@ const SESSION_NAME_MAX: usize = 128;
 const CONTINUE: HeaderName = HeaderName::from_static("x-commonwatt-continue");
 pub(crate) const SESSION: HeaderName = HeaderName::from_static("x-commonwatt-session");
 const COMPACTION: HeaderName = HeaderName::from_static("x-commonwatt-compaction");
+const DETACHED: HeaderName = HeaderName::from_static("x-commonwatt-detached");
 const VIA: HeaderName = HeaderName::from_static("x-commonwatt-via");
 
 /// What a door knows before the request is read.
@@ -176,7 +177,7 @@ fn known_model(lobby: &Lobby, id: &str) -> Result<ModelLine, Refusal> {
 pub(crate) fn wrong_path(lobby: &Lobby, request: &Request<Incoming>) -> Response<Body> {
     let path: String = request.uri().path().chars().take(100).collect();
     let message = format!(
-        "there is no `{path}` here: the doors are `/v1/chat/completions`, `/v1/responses`, `/v1/messages`, `/v1/messages/count_tokens`, `/v1/completions`, `/v1/embeddings`, `/v1/rerank`, `/v1/models`, `/v1beta/models/…` and `/api/…`"
+        "there is no `{path}` here: the doors are `/v1/chat/completions`, `/v1/responses`, `/v1/conversations`, `/v1/messages`, `/v1/messages/count_tokens`, `/v1/completions`, `/v1/embeddings`, `/v1/rerank`, `/v1/models`, `/v1beta/models/…` and `/api/…`"
     );
     refuse(lobby, dialect_of(request.headers()), &Refusal::new(RefusalKind::UnknownPath, message))
 }
@@ -186,18 +187,18 @@ pub(crate) fn wrong_method(
     lobby: &Lobby,
     request: &Request<Incoming>,
     dialect: Dialect,
-    right: &Method,
+    right: &str,
 ) -> Response<Body> {
     let message = format!("`{}` does not take {}: use {right}", request.uri().path(), request.method());
     let mut response = refuse(lobby, dialect, &Refusal::new(RefusalKind::MethodNotAllowed, message));
     // RFC 9110, section 15.5.6, asks for it.
-    if let Ok(right) = HeaderValue::from_str(right.as_str()) {
+    if let Ok(right) = HeaderValue::from_str(right) {
         response.headers_mut().insert(header::ALLOW, right);
     }
     response
 }
 
-fn refuse(lobby: &Lobby, dialect: Dialect, refused: &Refusal) -> Response<Body> {
+pub(crate) fn refuse(lobby: &Lobby, dialect: Dialect, refused: &Refusal) -> Response<Body> {
     let id = lobby.grid.new_id();
     tracing::info!(call = %id.0, kind = ?refused.kind, message = %refused.message, "call refused");
     respond::refusal(dialect, refused, &id.0)
@@ -218,9 +219,9 @@ pub(crate) async fn arrive(
         Some((*name, Bytes::copy_from_slice(value.as_bytes())))
     });
     let (forwarded, via) = (forwarded.collect(), text(headers, &VIA).map(str::to_owned));
-    let (wish, compaction) = (wish(headers)?, compaction(headers)?);
+    let (wish, compaction, detached) = (wish(headers)?, compaction(headers)?, detached(headers)?);
     let body = keep(body, text(headers, &header::CONTENT_LENGTH), lobby.body_bytes_max).await?;
-    Ok(Arrival { dialect, asked, in_path, principal, body, headers: forwarded, tiers, via, wish, compaction })
+    Ok(Arrival { dialect, asked, in_path, principal, body, headers: forwarded, tiers, via, wish, detached, compaction })
 }
 
 /// Whether a model that cannot hold the whole conversation may answer: `x-commonwatt-compaction: off` forbids it.
@@ -233,6 +234,15 @@ fn compaction(headers: &HeaderMap) -> Result<Compaction, Refusal> {
             let message = format!("`{word}` in `{COMPACTION}` is not known: write `on` or `off`");
             Err(Refusal::new(RefusalKind::BadRequest, message))
         }
+    }
+}
+
+/// Whether the answer is to be made to its end though its caller leaves: `x-commonwatt-detached: true`.
+fn detached(headers: &HeaderMap) -> Result<bool, Refusal> {
+    match text(headers, &DETACHED).map(str::trim) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Refusal::new(RefusalKind::BadRequest, format!("`{DETACHED}` must be `true` or `false`"))),
     }
 }
 
@@ -256,7 +266,7 @@ fn wish(headers: &HeaderMap) -> Result<Wish, Refusal> {
     })
 }
 
-async fn keep(mut body: Incoming, announced: Option<&str>, max: usize) -> Result<KeptBody, Refusal> {
+pub(crate) async fn keep(mut body: Incoming, announced: Option<&str>, max: usize) -> Result<KeptBody, Refusal> {
     let too_large = || {
         let message = format!("the request is larger than {} MiB: shorten it, or raise `limits.body_mib`", max >> 20);
         Refusal::new(RefusalKind::TooLarge, message)
@@ -301,7 +311,7 @@ impl Whence {
 
 /// Who is calling. A caller on this machine that sends no key at all may be taken for the holder of one, where the
 /// operator says so.
-fn identify<B>(lobby: &Lobby, request: &Request<B>) -> Result<Principal, Refusal> {
+pub(crate) fn identify<B>(lobby: &Lobby, request: &Request<B>) -> Result<Principal, Refusal> {
     let known = lobby.grid.identify(credential_of(request));
     if known.is_err() && may_be_keyless(request) { lobby.grid.keyless().map_or(known, Ok) } else { known }
 }

@@ -12,7 +12,8 @@ use percent_encoding::percent_decode_str;
 
 use crate::doors::Spoken;
 use crate::respond::Body;
-use crate::{Lobby, admin, doors, health, sessions};
+use crate::responses::Kept;
+use crate::{Lobby, admin, doors, health, responses, sessions};
 
 /// A path that exists.
 #[derive(Debug, PartialEq, Eq)]
@@ -160,9 +161,12 @@ impl Door {
 
 /// Answers a request.
 pub(crate) async fn enter(lobby: &Lobby, request: Request<Incoming>) -> Response<Body> {
+    if let Some(kept) = Kept::at(request.uri().path()) {
+        return responses::enter(lobby, kept, request).await;
+    }
     let Some(door) = Door::at(request.uri().path()) else { return doors::wrong_path(lobby, &request) };
     if !door.takes(request.method()) {
-        return doors::wrong_method(lobby, &request, door.dialect(&request), &door.method());
+        return doors::wrong_method(lobby, &request, door.dialect(&request), door.method().as_str());
     }
     match door {
         Door::Call(dialect) => doors::call(lobby, Spoken::in_body(dialect), request).await,

@@ -15,6 +15,7 @@ mod health;
 mod house;
 pub mod listen;
 mod respond;
+mod responses;
 mod sessions;
 
 use commonwatt_grid::Grid;

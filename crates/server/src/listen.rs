@@ -50,7 +50,8 @@ pub async fn serve(listener: TcpListener, lobby: Arc<Lobby>, leave: impl Future<
         });
     }
     drop(listener);
-    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+    let over = async { tokio::join!(graceful.shutdown(), lobby.grid.detached_over()) };
+    if tokio::time::timeout(drain, over).await.is_err() {
         tracing::warn!("calls still under way are cut off");
     }
 }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use commonwatt_core::refusal::Refusal;
+use commonwatt_grid::detached::Follower;
 use commonwatt_grid::relay::{AnswerBody, Answered, Relay, Served};
 use commonwatt_wire::sse::{Framing, JsonArray};
 use commonwatt_wire::{Dialect, status, write_refusal};
@@ -38,6 +39,13 @@ impl From<Box<Relay>> for Body {
     fn from(relay: Box<Relay>) -> Self {
         let next = |mut relay: Box<Relay>| async move { relay.next().await.map(|bytes| (bytes, relay)) };
         Self::Stream(Box::pin(stream::unfold(relay, next)))
+    }
+}
+
+impl From<Follower> for Body {
+    fn from(follower: Follower) -> Self {
+        let next = |mut follower: Follower| async move { follower.next().await.map(|bytes| (bytes, follower)) };
+        Self::Stream(Box::pin(stream::unfold(follower, next)))
     }
 }
 
@@ -82,6 +90,7 @@ pub(crate) fn answer(dialect: Dialect, answered: Answered) -> Response<Body> {
     let (kind, body) = match body {
         AnswerBody::Whole(bytes) => ("application/json", Body::from(bytes)),
         AnswerBody::Stream(relay) => (stream_kind(dialect), Body::from(relay)),
+        AnswerBody::Followed(follower) => return followed(dialect, follower, Some(&served)),
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
@@ -91,14 +100,32 @@ pub(crate) fn answer(dialect: Dialect, answered: Answered) -> Response<Body> {
     response
 }
 
+/// The response that carries what is left of an answer that is made whoever listens.
+pub(crate) fn followed(dialect: Dialect, follower: Follower, served: Option<&Served>) -> Response<Body> {
+    let mut response = Response::new(Body::from(follower));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(stream_kind(dialect)));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(served) = served {
+        describe(dialect, served, headers);
+    }
+    response
+}
+
 fn describe(dialect: Dialect, served: &Served, headers: &mut HeaderMap) {
     put_id(headers, dialect, &served.call.0);
-    put(headers, DEPLOYMENT, served.deployment.as_str());
-    headers.insert(TIER, HeaderValue::from_static(served.tier.word()));
+    if let Some(deployment) = &served.deployment {
+        put(headers, DEPLOYMENT, deployment.as_str());
+    }
+    if let Some(tier) = served.tier {
+        headers.insert(TIER, HeaderValue::from_static(tier.word()));
+    }
     if let Some(session) = &served.session {
         put(headers, SESSION, &session.0);
     }
-    headers.insert(ATTEMPTS, HeaderValue::from(served.attempts));
+    if served.attempts > 0 {
+        headers.insert(ATTEMPTS, HeaderValue::from(served.attempts));
+    }
     if !served.failed.is_empty() {
         put(headers, FAILED, &served.failed.join(", "));
     }

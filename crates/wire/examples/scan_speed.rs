@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use commonwatt_wire::sse::Framer;
-use commonwatt_wire::{AnswerReader, AnswerWriter, Dialect, Head, Quirks, decode, encode, open};
+use commonwatt_wire::{AnswerReader, AnswerWriter, Dialect, Head, Keeping, Quirks, decode, encode, open};
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
@@ -55,8 +55,14 @@ fn stream() {
     let chunk = r#"{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"a word or two"},"finish_reason":null}]}"#;
     let events = 1_000;
     let bytes = Bytes::from(format!("data: {chunk}\n\n").repeat(events));
-    let head =
-        Head { id: "1".to_owned(), model: "m".to_owned(), created_unix_s: 0, stream_usage: false, request: None };
+    let head = Head {
+        id: "1".to_owned(),
+        model: "m".to_owned(),
+        created_unix_s: 0,
+        stream_usage: false,
+        request: None,
+        keeping: Keeping::default(),
+    };
     let run = |write: bool| {
         let (mut framer, mut reader) = (Framer::default(), AnswerReader::new(Dialect::OpenAiChat));
         let mut writer = AnswerWriter::new(Dialect::AnthropicMessages, head.clone());

@@ -44,6 +44,25 @@ impl Envelope {
     }
 }
 
+impl Envelope {
+    /// The request on behalf of a caller who does not wait for the answer (Responses): it is streamed, so that what was
+    /// said is known at every moment, and its provider hears nothing of the caller's absence.
+    #[must_use]
+    pub fn unattended(&self, body: &Bytes) -> Bytes {
+        let mut out = Vec::with_capacity(body.len() + 16);
+        out.push(b'{');
+        for member in &self.members {
+            let name = body.get(member.name.clone()).unwrap_or_default();
+            if !matches!(name, b"\"background\"" | b"\"stream\"" | b"\"stream_options\"") {
+                out.extend_from_slice(body.get(member.name.start..member.end).unwrap_or_default());
+                out.push(b',');
+            }
+        }
+        out.extend_from_slice(b"\"stream\":true}");
+        out.into()
+    }
+}
+
 fn fate<'a>(name: &str, all: &[&str], model: &str, quirks: &'a Quirks) -> Fate<'a> {
     let renamed = quirks.max_tokens_field.as_deref().filter(|field| *field != name && !all.contains(field));
     match (name, renamed) {

@@ -17,6 +17,7 @@ mod openai_write;
 mod responses_echo;
 mod responses_items;
 mod responses_read;
+mod responses_retell;
 mod responses_write;
 mod unread;
 
@@ -216,6 +217,32 @@ pub struct Head {
     pub stream_usage: bool,
     /// The caller's request, whose settings an answer of Responses repeats.
     pub request: Option<Bytes>,
+    /// What becomes of an answer of Responses.
+    pub keeping: Keeping,
+}
+
+/// What becomes of an answer of Responses, which the answer itself tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keeping {
+    /// Whether it can be fetched again.
+    pub store: bool,
+    /// The conversation it belongs to.
+    pub conversation: Option<String>,
+    /// Whether it is made without its caller.
+    pub background: bool,
+}
+
+/// How an answer of Responses stands that is made without its caller and has not come to its own end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody is asked yet.
+    Queued,
+    /// Somebody answers.
+    InProgress,
+    /// It broke off, or never began.
+    Failed(Refusal),
+    /// Its caller does not want it any more.
+    Cancelled,
 }
 
 /// Writes a stream in the caller's dialect. Whatever the order of the deltas, the grammar is valid.
@@ -303,6 +330,17 @@ impl AnswerWriter {
         refusal::write_event(self.dialect, refusal, number, out);
     }
 
+    /// Ends an answer that is made without its caller and was not said to its end.
+    pub fn end_as(&mut self, standing: &Standing, out: &mut Vec<u8>) {
+        match (&mut self.form, standing) {
+            (Form::Responses(writer), _) => writer.end_as(standing, out),
+            (_, Standing::Failed(refusal)) => self.refuse(refusal, out),
+            (_, Standing::Queued | Standing::InProgress | Standing::Cancelled) => {
+                self.refuse(&refusal::unfinished(), out);
+            }
+        }
+    }
+
     /// The same for a stream that was forwarded and not written here, after its last event.
     pub fn refuse_verbatim(dialect: Dialect, last: &Bytes, refusal: &Refusal, out: &mut Vec<u8>) {
         let number = if dialect == Dialect::OpenAiResponses { responses_read::next_number(last) } else { 0 };
@@ -381,6 +419,55 @@ pub fn write_whole(dialect: Dialect, answer: &Answer, head: &Head) -> Vec<u8> {
         Dialect::OllamaGenerate => ollama_write::whole(answer, head, true),
         Dialect::OpenAiCompletions => completions_write::whole(answer, head),
     }
+}
+
+/// A whole answer of Responses as its provider wrote it, with what is true here in it: what it follows, what it belongs
+/// to, and whether it is kept.
+#[must_use]
+pub fn retell_whole(body: &Bytes, head: &Head) -> Bytes {
+    responses_retell::whole(body, head)
+}
+
+/// The same for an event of a stream.
+#[must_use]
+pub fn retell_event(raw: &Bytes, head: &Head) -> Bytes {
+    responses_retell::event(raw, head)
+}
+
+/// The response that an event of Responses holds, as it stands there.
+#[must_use]
+pub fn response_in(raw: &Bytes) -> Option<Bytes> {
+    responses_retell::response_of(raw)
+}
+
+/// Writes a response of Responses that is made without its caller, with what there is of it.
+#[must_use]
+pub fn write_standing(standing: &Standing, answer: &Answer, head: &Head) -> Vec<u8> {
+    responses_write::standing(standing, answer, head)
+}
+
+/// Writes the only event of a whole response after [`write_queued`].
+#[must_use]
+pub fn write_completed(response: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    responses_write::completed(response, &mut out);
+    out
+}
+
+/// Whether a response of Responses was made without its caller.
+#[must_use]
+pub fn is_background(response: &Bytes) -> bool {
+    let mut tape = Tape::default();
+    let background = tape.read(response).ok().and_then(|root| root.get("background")?.boolean());
+    background.unwrap_or(false)
+}
+
+/// Writes the events with which a stream of Responses begins whose answer is made without its caller.
+#[must_use]
+pub fn write_queued(head: &Head) -> Vec<u8> {
+    let mut out = Vec::new();
+    responses_write::queued(head, &mut out);
+    out
 }
 
 /// The id under which an answer of Responses is known, made of a call's.

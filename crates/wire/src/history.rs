@@ -133,9 +133,10 @@ mod tests {
         for dialect in Dialect::OUT {
             let earlier = |role, text: &str| Item::Message { role, content: vec![Part::Text(text.into())] };
             let history = vec![earlier(Role::User, "first"), earlier(Role::Assistant, "second")];
-            let message = match dialect {
-                Dialect::Gemini => r#"{"role":"user","parts":[{"text":"third"}]}"#,
-                _ => r#"{"role":"user","content":"third"}"#,
+            let message = if dialect == Dialect::Gemini {
+                r#"{"role":"user","parts":[{"text":"third"}]}"#
+            } else {
+                r#"{"role":"user","content":"third"}"#
             };
             let body = Bytes::from(format!(
                 r#"{{"model":"m","max_tokens":9,"previous_response_id":"resp_1","{}":[{message}]}}"#,

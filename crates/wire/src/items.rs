@@ -5,6 +5,8 @@
 //!  "first_id":"msg_…","last_id":"msg_…","has_more":false}
 //! ```
 
+use std::collections::HashSet;
+
 use commonwatt_core::call::{Image, Item, Part, RawJson, Reasoning, Role};
 use commonwatt_core::turn::{Turn, TurnId};
 
@@ -23,23 +25,13 @@ pub struct Listed {
 /// The items of a turn, listed.
 #[must_use]
 pub fn listed(id: TurnId, turn: &Turn) -> Vec<Listed> {
-    let stem: String = id.to_string().chars().take(32).collect();
-    let is_own = turn.dialect == Dialect::OpenAiResponses.word();
     let mut list = Vec::with_capacity(turn.items.len());
-    for item in &turn.items {
-        let kind = match item {
-            Item::Message { .. } => "msg",
-            Item::Reasoning(_) => "rs",
-            Item::ToolCall(_) => "fc",
-            Item::ToolOutput { .. } => "fco",
-            // Another dialect's are not items here.
-            Item::Opaque(_, json) if is_own => {
-                list.push(Listed { id: format!("item_{stem}_{}", list.len()), json: json.clone() });
-                continue;
-            }
-            Item::Opaque(..) | Item::Field(..) => continue,
-        };
-        let id = format!("{kind}_{stem}_{}", list.len());
+    for (item, id) in turn.items.iter().zip(ids(id, turn)) {
+        let Some(id) = id else { continue };
+        if let Item::Opaque(_, json) = item {
+            list.push(Listed { id, json: json.clone() });
+            continue;
+        }
         let mut out = Vec::with_capacity(256);
         let mut object = Object::open(&mut out);
         object.string("id", &id);
@@ -48,6 +40,39 @@ pub fn listed(id: TurnId, turn: &Turn) -> Vec<Listed> {
         list.push(Listed { id, json: RawJson(out.into()) });
     }
     list
+}
+
+/// The ids of a turn's items; none for what is not listed.
+fn ids(id: TurnId, turn: &Turn) -> Vec<Option<String>> {
+    let stem: String = id.to_string().chars().take(32).collect();
+    let is_own = turn.dialect == Dialect::OpenAiResponses.word();
+    let mut listed = 0..;
+    let mut id = |kind: &str| Some(format!("{kind}_{stem}_{}", listed.next()?));
+    let ids = turn.items.iter().map(|item| match item {
+        Item::Message { .. } => id("msg"),
+        Item::Reasoning(_) => id("rs"),
+        Item::ToolCall(_) => id("fc"),
+        Item::ToolOutput { .. } => id("fco"),
+        // Another dialect's are not items here.
+        Item::Opaque(..) if is_own => id("item"),
+        Item::Opaque(..) | Item::Field(..) => None,
+    });
+    ids.collect()
+}
+
+/// A turn without the items of these ids, and without the fields that belong to them.
+#[must_use]
+pub fn without(id: TurnId, turn: Turn, deleted: &HashSet<String>) -> Turn {
+    let ids = ids(id, &turn);
+    let (mut items, mut is_deleted) = (Vec::with_capacity(turn.items.len()), false);
+    for (item, id) in turn.items.into_iter().zip(ids) {
+        let is_field = matches!(item, Item::Field(..));
+        is_deleted = if is_field { is_deleted } else { id.is_some_and(|id| deleted.contains(&id)) };
+        if !is_deleted {
+            items.push(item);
+        }
+    }
+    Turn { items, ..turn }
 }
 
 /// A page of items as the API writes it.
@@ -188,6 +213,17 @@ mod tests {
                 "first_id": format!("msg_{stem}_0"), "last_id": format!("fc_{stem}_1"), "has_more": false,
             })
         );
+    }
+
+    #[test]
+    fn a_deleted_item_goes_with_its_fields_and_the_others_keep_their_ids() {
+        let said = |text: &str| Item::Message { role: Role::User, content: vec![Part::Text(text.into())] };
+        let field = || Item::Field("phase".into(), RawJson("1".into()));
+        let items = vec![said("a"), field(), said("b"), field()];
+        let turn = Turn { parent: TurnId([0; 32]), party: Party::User, dialect: "openai-responses", items };
+        let id = TurnId([1; 32]);
+        let first = listed(id, &turn).remove(0).id;
+        assert_eq!(without(id, turn, &HashSet::from([first])).items, [said("b"), field()]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod tape;
 mod tool_ids;
 
 mod adapt;
+pub mod conversations;
 mod envelope;
 mod hints;
 mod history;
@@ -35,7 +36,10 @@ mod refusal;
 pub mod rerank;
 pub mod turns;
 
-pub use answer::{AnswerReader, AnswerWriter, Head, lost_in, read_whole, response_id, write_whole};
+pub use answer::{
+    AnswerReader, AnswerWriter, Head, Keeping, Standing, is_background, lost_in, read_whole, response_id, response_in,
+    retell_event, retell_whole, write_completed, write_queued, write_standing, write_whole,
+};
 pub use embed::{EmbedCall, EmbedDialect, Embedded, encode_embed, open_embed, read_embed, write_embed};
 pub use envelope::{Envelope, InPath, open};
 pub use fault::{Mend, read_fault};

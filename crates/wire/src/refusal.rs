@@ -16,10 +16,15 @@ use crate::emit::Object;
 #[must_use]
 pub fn status(dialect: Dialect, kind: RefusalKind) -> u16 {
     match kind {
-        RefusalKind::BadRequest | RefusalKind::ContextOverflow | RefusalKind::NotCapable => 400,
+        RefusalKind::BadRequest
+        | RefusalKind::ContextOverflow
+        | RefusalKind::NotCapable
+        | RefusalKind::UnknownPrevious => 400,
         RefusalKind::Unauthenticated => 401,
         RefusalKind::Forbidden => 403,
-        RefusalKind::UnknownModel | RefusalKind::UnknownPath | RefusalKind::UnknownSession => 404,
+        RefusalKind::UnknownModel | RefusalKind::UnknownPath | RefusalKind::UnknownSession | RefusalKind::NotKept => {
+            404
+        }
         RefusalKind::MethodNotAllowed => 405,
         RefusalKind::RequestTimeout => 408,
         RefusalKind::HandedOver => 409,
@@ -135,10 +140,13 @@ fn gemini(kind: RefusalKind) -> &'static str {
         | RefusalKind::ContextOverflow
         | RefusalKind::TooLarge
         | RefusalKind::MethodNotAllowed
-        | RefusalKind::NotCapable => "INVALID_ARGUMENT",
+        | RefusalKind::NotCapable
+        | RefusalKind::UnknownPrevious => "INVALID_ARGUMENT",
         RefusalKind::Unauthenticated => "UNAUTHENTICATED",
         RefusalKind::Forbidden => "PERMISSION_DENIED",
-        RefusalKind::UnknownModel | RefusalKind::UnknownPath | RefusalKind::UnknownSession => "NOT_FOUND",
+        RefusalKind::UnknownModel | RefusalKind::UnknownPath | RefusalKind::UnknownSession | RefusalKind::NotKept => {
+            "NOT_FOUND"
+        }
         RefusalKind::HandedOver => "ABORTED",
         RefusalKind::RateLimited => "RESOURCE_EXHAUSTED",
         RefusalKind::RequestTimeout | RefusalKind::UpstreamTimeout => "DEADLINE_EXCEEDED",
@@ -158,6 +166,8 @@ fn openai(kind: RefusalKind) -> (&'static str, Option<&'static str>, Option<&'st
         RefusalKind::UnknownModel => (CALLER, Some("model_not_found"), Some("model")),
         RefusalKind::UnknownPath => (CALLER, Some("unknown_url"), None),
         RefusalKind::UnknownSession => (CALLER, Some("session_not_found"), None),
+        RefusalKind::NotKept => (CALLER, None, None),
+        RefusalKind::UnknownPrevious => (CALLER, Some("previous_response_not_found"), Some("previous_response_id")),
         RefusalKind::HandedOver => ("conflict_error", Some("session_handed_over"), None),
         RefusalKind::MethodNotAllowed => (CALLER, Some("method_not_supported"), None),
         RefusalKind::TooLarge => (CALLER, Some("request_too_large"), None),
@@ -174,6 +184,33 @@ fn openai(kind: RefusalKind) -> (&'static str, Option<&'static str>, Option<&'st
     }
 }
 
+/// The code of the `error` of a response that failed, of those that OpenAI's API has.
+pub(crate) fn response_error(kind: RefusalKind) -> &'static str {
+    match kind {
+        RefusalKind::RateLimited => "rate_limit_exceeded",
+        RefusalKind::BadRequest
+        | RefusalKind::UnknownModel
+        | RefusalKind::UnknownPath
+        | RefusalKind::UnknownSession
+        | RefusalKind::NotKept
+        | RefusalKind::UnknownPrevious
+        | RefusalKind::MethodNotAllowed
+        | RefusalKind::TooLarge
+        | RefusalKind::ContextOverflow
+        | RefusalKind::NotCapable => "invalid_prompt",
+        RefusalKind::Unauthenticated
+        | RefusalKind::Forbidden
+        | RefusalKind::HandedOver
+        | RefusalKind::RequestTimeout
+        | RefusalKind::Busy
+        | RefusalKind::Loop
+        | RefusalKind::UpstreamFailed
+        | RefusalKind::UpstreamTimeout
+        | RefusalKind::ShuttingDown
+        | RefusalKind::Internal => "server_error",
+    }
+}
+
 /// Anthropic's type.
 fn anthropic(kind: RefusalKind) -> &'static str {
     match kind {
@@ -182,9 +219,12 @@ fn anthropic(kind: RefusalKind) -> &'static str {
         RefusalKind::BadRequest
         | RefusalKind::MethodNotAllowed
         | RefusalKind::ContextOverflow
-        | RefusalKind::NotCapable => "invalid_request_error",
+        | RefusalKind::NotCapable
+        | RefusalKind::UnknownPrevious => "invalid_request_error",
         RefusalKind::TooLarge => "request_too_large",
-        RefusalKind::UnknownModel | RefusalKind::UnknownPath | RefusalKind::UnknownSession => "not_found_error",
+        RefusalKind::UnknownModel | RefusalKind::UnknownPath | RefusalKind::UnknownSession | RefusalKind::NotKept => {
+            "not_found_error"
+        }
         RefusalKind::HandedOver => "conflict_error",
         RefusalKind::RateLimited => "rate_limit_error",
         RefusalKind::Busy | RefusalKind::ShuttingDown => "overloaded_error",

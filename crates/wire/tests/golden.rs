@@ -16,7 +16,7 @@ use commonwatt_core::call::Call;
 use commonwatt_core::fault::Fault;
 use commonwatt_wire::sse::Framer;
 use commonwatt_wire::{
-    AnswerReader, AnswerWriter, Dialect, Encoded, Head, InPath, Quirks, decode, encode, engine_messages, open,
+    AnswerReader, AnswerWriter, Dialect, Encoded, Head, InPath, Keeping, Quirks, decode, encode, engine_messages, open,
     read_whole, write_whole,
 };
 
@@ -102,7 +102,14 @@ fn requests_are_translated() {
 }
 
 fn head() -> Head {
-    Head { id: "call-1".into(), model: "target-model".into(), created_unix_s: 7, stream_usage: true, request: None }
+    Head {
+        id: "call-1".into(),
+        model: "target-model".into(),
+        created_unix_s: 7,
+        stream_usage: true,
+        request: None,
+        keeping: Keeping::default(),
+    }
 }
 
 fn lines(deltas: &[Delta]) -> String {

@@ -9,8 +9,8 @@ use commonwatt_core::call::{
 };
 use commonwatt_wire::sse::Framer;
 use commonwatt_wire::{
-    AnswerReader, AnswerWriter, Dialect, Head, InPath, Quirks, decode, encode, engine_messages, open, read_fault,
-    read_whole, write_whole,
+    AnswerReader, AnswerWriter, Dialect, Head, InPath, Keeping, Quirks, decode, encode, engine_messages, open,
+    read_fault, read_whole, write_whole,
 };
 use proptest::prelude::*;
 
@@ -245,7 +245,14 @@ fn folded(deltas: &[Delta]) -> Answer {
 }
 
 fn head() -> Head {
-    Head { id: "1".into(), model: "m".into(), created_unix_s: 7, stream_usage: true, request: None }
+    Head {
+        id: "1".into(),
+        model: "m".into(),
+        created_unix_s: 7,
+        stream_usage: true,
+        request: None,
+        keeping: Keeping::default(),
+    }
 }
 
 fn streamed(dialect: Dialect, deltas: &[Delta], chunk: usize) -> Answer {

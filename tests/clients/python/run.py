@@ -5,6 +5,7 @@ import gemini_cases  # noqa: F401
 import ollama_cases  # noqa: F401
 import openai_cases  # noqa: F401
 import responses_cases  # noqa: F401
+import stateful_cases  # noqa: F401
 from harness import main
 
 main()

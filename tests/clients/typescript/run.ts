@@ -5,6 +5,7 @@ import "./gemini_cases.ts";
 import "./ollama_cases.ts";
 import "./openai_cases.ts";
 import "./responses_cases.ts";
+import "./stateful_cases.ts";
 import "./vercel_cases.ts";
 import { main } from "./harness.ts";
 

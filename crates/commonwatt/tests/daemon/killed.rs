@@ -35,18 +35,18 @@ async fn lives(lives: u64) {
     let (seen, questions) = (Seen::default(), Arc::new(AtomicU64::new(0)));
     let mut home = tempfile::tempdir().unwrap();
     for life in 0..lives {
-        let daemon = Start::default().openai(&supplier).daemon_in(home).await;
+        let daemon = Start::default().openai(&supplier).at(home).await;
         let callers: Vec<_> = (0..CALLERS)
             .map(|_| tokio::spawn(talk(daemon.base.clone(), Arc::clone(&seen), Arc::clone(&questions))))
             .collect();
         // Any moment of the first second: a prime step goes through them all.
         sleep(Duration::from_millis(30 + life * 379 % 970)).await;
-        home = daemon.kill().await;
+        home = daemon.ended_by("KILL").await;
         callers.iter().for_each(tokio::task::JoinHandle::abort);
     }
-    let daemon = Start::default().openai(&supplier).daemon_in(home).await;
+    let daemon = Start::default().openai(&supplier).at(home).await;
     sleep(Duration::from_millis(300)).await;
-    let home = daemon.kill().await;
+    let home = daemon.ended_by("KILL").await;
     let seen = seen.lock().unwrap().clone();
     assert!(seen.len() as u64 > lives, "the callers had too little time: {} answers", seen.len());
     all_is_kept(home.path(), &seen).await;

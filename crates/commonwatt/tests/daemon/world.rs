@@ -69,13 +69,12 @@ impl Start {
     }
 
     pub(crate) async fn daemon(self) -> Daemon {
-        self.daemon_in(tempfile::tempdir().unwrap()).await
+        self.at(tempfile::tempdir().unwrap()).await
     }
 
-    /// The same in a home that may have seen others.
-    pub(crate) async fn daemon_in(self, home: TempDir) -> Daemon {
-        // A note of a daemon that was killed would be taken for this one's.
-        let _ = std::fs::remove_file(home.path().join("daemon.json"));
+    /// In a home that another daemon may have left.
+    pub(crate) async fn at(self, home: TempDir) -> Daemon {
+        let _left = std::fs::remove_file(home.path().join("daemon.json"));
         std::fs::write(home.path().join("commonwatt.toml"), &self.config).unwrap();
         let child = command(home.path().into(), "127.0.0.1:0", &self.variables)
             .arg("serve")
@@ -117,9 +116,10 @@ impl Daemon {
         self.child.id().unwrap()
     }
 
-    /// Kills it where it stands, and gives back its home.
-    pub(crate) async fn kill(mut self) -> TempDir {
-        self.child.start_kill().unwrap();
+    /// Tells it to go (`TERM`), or kills it (`KILL`), and waits until it is gone; its home.
+    pub(crate) async fn ended_by(mut self, signal: &str) -> TempDir {
+        let pid = self.pid().to_string();
+        assert!(std::process::Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
         self.child.wait().await.unwrap();
         self.home
     }

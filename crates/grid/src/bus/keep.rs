@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use commonwatt_core::answer::{Answer, Delta, Finish, Usage};
-use commonwatt_core::refusal::Refusal;
+use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_core::turn::{Party, Turn};
 use commonwatt_store::{Commit, JournalHead, Link as StoredLink, NewBlob, NewResponse, NewSession, NewTurn, State};
 use commonwatt_wire::turns::{Canonical, canonical};
-use commonwatt_wire::{Dialect, Head, journal, response_id, write_whole};
+use commonwatt_wire::{Dialect, Head, Standing, journal, response_id, write_standing, write_whole};
 use tokio::task::JoinHandle;
 
 use super::recall::{Said, Thread};
@@ -32,11 +32,33 @@ pub(crate) struct By {
     pub(crate) is_verbatim: bool,
 }
 
+/// How an answer ended, for what is kept of it.
+pub(crate) enum Ending {
+    /// It was said to its end.
+    Complete,
+    /// It was not.
+    Unfinished,
+    /// It was not, and whoever fetches it is told why.
+    Failed(Refusal),
+    /// Its caller did not want it any more.
+    Cancelled,
+}
+
+impl Ending {
+    fn state(&self) -> State {
+        match self {
+            Self::Complete => State::Complete,
+            Self::Unfinished | Self::Failed(_) | Self::Cancelled => State::Unfinished,
+        }
+    }
+}
+
 /// An answer that is being kept.
 pub(crate) struct Keeper {
     bus: Arc<Bus>,
     thread: Thread,
-    by: By,
+    /// Nobody yet, where the caller does not wait.
+    by: Option<By>,
     caller: Dialect,
     /// Whether what is said leaves before it is whole: only then there is a journal.
     is_streamed: bool,
@@ -59,6 +81,11 @@ struct Lines {
 }
 
 impl Page {
+    fn new(call: &str, opening: Option<(Commit, JournalHead)>) -> Arc<Self> {
+        let lines = Mutex::new(Lines { opening, sequence: 0, said: Vec::new() });
+        Arc::new(Self { call: call.to_owned(), lines })
+    }
+
     fn lines(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,7 +145,7 @@ impl Bus {
         }
     }
 
-    fn new_session(&self, principal: &str, begin: Beginning) -> NewSession {
+    pub(crate) fn new_session(&self, principal: &str, begin: Beginning) -> NewSession {
         let Beginning { name, salt, root, title, .. } = begin;
         let expires_ms = self.world.keep_ms.map(|keep| (self.world.unix_ms)().saturating_add(keep));
         NewSession {
@@ -131,6 +158,57 @@ impl Bus {
             expires_ms,
             data_class: None,
         }
+    }
+
+    /// What a call asks, to be written down. It is at hand for the next one.
+    fn asked(&self, thread: &mut Thread, call: &Underway, made_ms: u64) -> Commit {
+        self.remember(thread);
+        let mut commit = Commit::to(thread.session.clone(), thread.epoch);
+        commit.begin = thread.begin.take().map(|begin| self.new_session(&call.arrival.principal.name, begin));
+        for said in std::mem::take(&mut thread.said) {
+            add(&mut commit, said, (made_ms, State::Complete), None, String::new());
+        }
+        commit
+    }
+}
+
+/// What the journal of an answer begins with. `request` is that of a caller who does not wait: the response that it was
+/// promised is made of it after a crash.
+fn journal_head(call: &str, thread: &Thread, by: Option<&By>, made_ms: u64, request: Option<&Bytes>) -> JournalHead {
+    JournalHead {
+        call: call.to_owned(),
+        session: thread.session.clone(),
+        epoch: thread.epoch,
+        parent: thread.parent,
+        party: Party::Model,
+        by: by.map(|by| by.deployment.clone()),
+        model: by.map(|by| by.model.clone()),
+        made_ms,
+        meta: Meta { made_in: by.map_or("", |by| by.dialect), request: request.cloned() }.written(),
+    }
+}
+
+/// What a journal holds beside an answer: `DIALECT`, or `DIALECT LF REQUEST`.
+pub(crate) struct Meta<'a> {
+    pub(crate) made_in: &'a str,
+    pub(crate) request: Option<Bytes>,
+}
+
+impl<'a> Meta<'a> {
+    fn written(self) -> Bytes {
+        match self.request {
+            Some(request) => [self.made_in.as_bytes(), b"\n", &request].concat().into(),
+            None => Bytes::copy_from_slice(self.made_in.as_bytes()),
+        }
+    }
+
+    pub(crate) fn read(meta: &'a Bytes) -> Self {
+        let end = meta.iter().position(|byte| *byte == b'\n');
+        let (word, request) = match end {
+            Some(end) => (meta.get(..end), Some(meta.slice(end + 1..))),
+            None => (meta.get(..), None),
+        };
+        Self { made_in: word.and_then(|word| std::str::from_utf8(word).ok()).unwrap_or_default(), request }
     }
 }
 
@@ -182,30 +260,42 @@ impl Keeper {
     /// The answer has begun: what was asked is at hand from here on, and is written with what is said first.
     pub(crate) fn begun(bus: Arc<Bus>, mut thread: Thread, call: &Underway, by: By) -> Self {
         let made_ms = (bus.world.unix_ms)();
-        bus.remember(&thread);
-        let mut asked = Commit::to(thread.session.clone(), thread.epoch);
-        asked.begin = thread.begin.take().map(|begin| bus.new_session(&call.arrival.principal.name, begin));
-        for said in std::mem::take(&mut thread.said) {
-            add(&mut asked, said, (made_ms, State::Complete), None, String::new());
-        }
-        let head = JournalHead {
-            call: call.id.0.to_string(),
-            session: thread.session.clone(),
-            epoch: thread.epoch,
-            parent: thread.parent,
-            party: Party::Model,
-            by: Some(by.deployment.clone()),
-            model: Some(by.model.clone()),
-            made_ms,
-            meta: by.dialect.into(),
-        };
-        let lines = Lines { opening: Some((asked, head)), sequence: 0, said: Vec::new() };
-        let page = Arc::new(Page { call: call.id.0.to_string(), lines: Mutex::new(lines) });
-        let is_streamed = call.envelope.stream;
+        let asked = bus.asked(&mut thread, call, made_ms);
+        let head = journal_head(&call.id.0, &thread, Some(&by), made_ms, None);
+        let page = Page::new(&call.id.0, Some((asked, head)));
+        let (caller, is_streamed) = (call.arrival.dialect, call.envelope.stream);
         if is_streamed {
             bus.journals.pages().push(Arc::clone(&page));
         }
-        Self { bus, thread, by, caller: call.arrival.dialect, is_streamed, answer: Answer::default(), page }
+        Self { bus, thread, by: Some(by), caller, is_streamed, answer: Answer::default(), page }
+    }
+
+    /// Somebody will be asked for an answer for which its caller does not wait. What was asked is on disk then, and that
+    /// the answer was promised.
+    pub(crate) async fn promised(bus: Arc<Bus>, mut thread: Thread, call: &Underway) -> Result<Self, Refusal> {
+        let made_ms = (bus.world.unix_ms)();
+        let commit = bus.asked(&mut thread, call, made_ms);
+        bus.store.commit(commit).await.map_err(|error| refusal(&error))?;
+        bus.warm.begun(&thread.session);
+        let head = journal_head(&call.id.0, &thread, None, made_ms, call.original.as_ref());
+        bus.store.journal_begin(head).await.map_err(|error| refusal(&error))?;
+        let (caller, page) = (call.arrival.dialect, Page::new(&call.id.0, None));
+        Ok(Self { bus, thread, by: None, caller, is_streamed: true, answer: Answer::default(), page })
+    }
+
+    /// Somebody answers what was promised: the journal begins anew, under that name.
+    pub(crate) fn answered(self, by: By, request: Option<&Bytes>) -> Self {
+        let Self { bus, thread, page, .. } = &self;
+        let made_ms = (bus.world.unix_ms)();
+        let nothing = Commit::to(thread.session.clone(), thread.epoch);
+        let ended = Commit { end_journal: Some(page.call.clone()), ..nothing };
+        page.lines().opening = Some((ended, journal_head(&page.call, thread, Some(&by), made_ms, request)));
+        bus.journals.pages().push(Arc::clone(page));
+        Self { by: Some(by), ..self }
+    }
+
+    pub(crate) fn thread(&self) -> &Thread {
+        &self.thread
     }
 
     /// More of the answer.
@@ -225,14 +315,34 @@ impl Keeper {
         }
     }
 
-    /// The answer has ended; it is on disk when the task ends. It goes there even if nobody waits for it, and fails with
-    /// the refusal that its caller is to hear.
-    pub(crate) fn finish(self, state: State, usage: Option<Usage>, head: Head) -> JoinHandle<Result<(), Refusal>> {
-        tokio::spawn(self.write(state, usage, head))
+    /// Waits until the answer is kept.
+    pub(crate) async fn finished(
+        self,
+        ending: Ending,
+        usage: Option<Usage>,
+        head: Head,
+        response: Option<Bytes>,
+    ) -> Result<(), Refusal> {
+        self.finish(ending, usage, head, response).await.unwrap_or_else(|_| {
+            Err(Refusal::new(RefusalKind::Internal, "the answer could not be kept: its task ended"))
+        })
     }
 
-    async fn write(self, state: State, usage: Option<Usage>, head: Head) -> Result<(), Refusal> {
-        let response = self.response(state, head);
+    /// The answer has ended; it is on disk when the task ends. It goes there even if nobody waits for it, and fails with
+    /// the refusal that its caller is to hear.
+    pub(crate) fn finish(
+        self,
+        ending: Ending,
+        usage: Option<Usage>,
+        head: Head,
+        response: Option<Bytes>,
+    ) -> JoinHandle<Result<(), Refusal>> {
+        let state = ending.state();
+        let response = self.response(ending, head, response);
+        tokio::spawn(self.write(state, usage, response))
+    }
+
+    async fn write(self, state: State, usage: Option<Usage>, response: Option<(String, Bytes)>) -> Result<(), Refusal> {
         let Self { bus, thread, by, answer, page, .. } = self;
         bus.journals.close(&page);
         let mut commit = match page.lines().opening.take() {
@@ -241,14 +351,17 @@ impl Keeper {
         };
         let meta = meta(&answer, usage);
         let items = answer.into_items();
-        if !items.is_empty() {
+        if items.is_empty() {
+            // Nobody said anything: the response stands at what was asked.
+            commit.responses.extend(response.map(|(id, body)| NewResponse { id, turn: thread.parent, body }));
+        } else {
             let (parent, party, link) = (thread.parent, Party::Model, thread.link.after(Party::Model, &items));
-            let canonical = canonical(&Turn { parent, party, dialect: by.dialect, items });
+            let canonical = canonical(&Turn { parent, party, dialect: by.as_ref().map_or("", |by| by.dialect), items });
             let turn = canonical.id;
             commit.responses.extend(response.map(|(id, body)| NewResponse { id, turn, body }));
             bus.warm.put(link, Place { session: thread.session.clone(), turn });
             let said = Said { party, parent, canonical, link };
-            add(&mut commit, said, ((bus.world.unix_ms)(), state), Some(&by), meta);
+            add(&mut commit, said, ((bus.world.unix_ms)(), state), by.as_ref(), meta);
         }
         let kept = bus.store.commit(commit).await;
         match &kept {
@@ -259,13 +372,25 @@ impl Keeper {
         kept.map_err(|error| refusal(&error))
     }
 
-    /// The id and the body under which Responses' clients fetch a complete answer again.
-    fn response(&self, state: State, head: Head) -> Option<(String, Bytes)> {
-        let is_kept = self.caller == Dialect::OpenAiResponses && self.thread.is_stored && state == State::Complete;
-        is_kept.then(|| {
-            let id = if self.by.is_verbatim { self.answer.id.clone() } else { response_id(&head.id) };
-            let head = Head { id: id.clone(), ..head };
-            (id, write_whole(self.caller, &self.answer, &head).into())
-        })
+    /// The id and the body under which Responses' clients fetch an answer again: `given`, if it was forwarded. One that is
+    /// not complete can be fetched by whoever did not wait for it.
+    fn response(&self, ending: Ending, head: Head, given: Option<Bytes>) -> Option<(String, Bytes)> {
+        if self.caller != Dialect::OpenAiResponses || !self.thread.is_stored {
+            return None;
+        }
+        let is_verbatim = self.by.as_ref().is_some_and(|by| by.is_verbatim);
+        let id = if is_verbatim { self.answer.id.clone() } else { response_id(&head.id) };
+        let head = Head { id: id.clone(), ..head };
+        let standing = match ending {
+            Ending::Complete => {
+                let body = given.unwrap_or_else(|| write_whole(self.caller, &self.answer, &head).into());
+                return Some((id, body));
+            }
+            Ending::Unfinished if !head.keeping.background => return None,
+            Ending::Unfinished => Standing::Failed(Refusal::new(RefusalKind::Internal, "the answer was cut off here")),
+            Ending::Failed(refusal) => Standing::Failed(refusal),
+            Ending::Cancelled => Standing::Cancelled,
+        };
+        Some((id, write_standing(&standing, &self.answer, &head).into()))
     }
 }

@@ -2,17 +2,19 @@
 
 use bytes::Bytes;
 use commonwatt_core::answer::Answer;
-use commonwatt_core::refusal::Refusal;
+use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_core::turn::{Party, SessionId, Turn, TurnId};
-use commonwatt_store::{Commit, Cursor, Journal, Node, PATH_MAX, Page, Session, State, StoredTurn};
+use commonwatt_store::{
+    Commit, Cursor, Journal, JournalHead, NewResponse, Node, PATH_MAX, Page, Session, State, StoredTurn,
+};
 use commonwatt_wire::items::{Listed, listed};
 use commonwatt_wire::turns::canonical;
-use commonwatt_wire::{Dialect, journal};
+use commonwatt_wire::{Dialect, Head, Hints, Keeping, Standing, journal, open, response_id, write_standing};
 
-use super::keep::{By, add};
+use super::keep::{By, Meta, add};
 use super::link::Link;
 use super::recall::Said;
-use super::{Bus, refusal, unknown};
+use super::{Bus, not_found, refusal, unknown};
 
 /// A kept turn: what is known of it, and what it says.
 #[derive(Clone, Debug)]
@@ -110,7 +112,7 @@ impl Bus {
     /// A refusal when the caller has no such response.
     pub async fn response(&self, principal: &str, id: &str) -> Result<Bytes, Refusal> {
         let found = self.store.response(principal, id).await.map_err(|error| refusal(&error))?;
-        found.map(|response| response.body).ok_or_else(|| super::unknown_response(id))
+        found.map(|response| response.body).ok_or_else(|| not_found("Response", id))
     }
 
     /// Deletes a response; its turn stays in its session.
@@ -119,7 +121,7 @@ impl Bus {
     /// A refusal when the caller has no such response.
     pub async fn delete_response(&self, principal: &str, id: &str) -> Result<(), Refusal> {
         let deleted = self.store.delete_response(principal, id).await.map_err(|error| refusal(&error))?;
-        if deleted { Ok(()) } else { Err(super::unknown_response(id)) }
+        if deleted { Ok(()) } else { Err(not_found("Response", id)) }
     }
 
     /// What a response answered, as items of Responses, oldest first.
@@ -130,9 +132,14 @@ impl Bus {
         let place = self.place_of_response(principal, response).await?;
         let kept = self.store.path(&place.session, place.turn, PATH_MAX).await.map_err(|error| refusal(&error))?;
         let mut items = Vec::new();
-        for kept in kept.iter().filter(|kept| kept.node.id != place.turn) {
+        // A response to which nobody said anything stands at the last turn of what it was asked.
+        let is_answer = |node: &Node| node.id == place.turn && node.party == Party::Model;
+        let session = self.store.session(&place.session, principal).await.map_err(|error| refusal(&error))?;
+        let deleted = self.deleted_items(&session.ok_or_else(unknown)?).await?;
+        for kept in kept.iter().filter(|kept| !is_answer(&kept.node)) {
             items.extend(listed(kept.node.id, &self.read(&place.session, &kept.body).await?));
         }
+        items.retain(|item: &Listed| !deleted.contains(&item.id));
         Ok(items)
     }
 
@@ -152,25 +159,29 @@ impl Bus {
     async fn recover_one(&self, Journal { head, parts }: Journal) -> Result<(), Refusal> {
         let mut answer = Answer::default();
         journal::read(&parts.concat().into()).into_iter().for_each(|delta| answer.push(delta));
+        let Meta { made_in, request } = Meta::read(&head.meta);
+        let mut promised = request.map(|request| broken_promise(&head, request, &answer));
         let items = answer.into_items();
         let mut commit = Commit::to(head.session.clone(), head.epoch);
         commit.end_journal = Some(head.call.clone());
         if !items.is_empty() {
-            let made_in = std::str::from_utf8(&head.meta).ok().and_then(Dialect::from_word);
-            let dialect = made_in.map_or("", Dialect::word);
+            let dialect = Dialect::from_word(made_in).map_or("", Dialect::word);
             let by = By {
-                deployment: head.by.unwrap_or_default(),
-                model: head.model.unwrap_or_default(),
+                deployment: head.by.clone().unwrap_or_default(),
+                model: head.model.clone().unwrap_or_default(),
                 dialect,
                 is_verbatim: false,
             };
             let parent = head.parent;
             let canonical = canonical(&Turn { parent, party: Party::Model, dialect, items });
+            let turn = canonical.id;
             let said = Said { party: Party::Model, parent, canonical, link: Link([0; 32]) };
             add(&mut commit, said, (head.made_ms, State::Unfinished), Some(&by), String::new());
             // Its caller never saw its end, so nobody will send it back.
             commit.links.clear();
+            promised = promised.map(|promised| NewResponse { turn, ..promised });
         }
+        commit.responses.extend(promised);
         match self.store.commit(commit).await {
             Ok(()) => Ok(()),
             // Erased or handed over meanwhile: nobody may add to it, so the journal goes.
@@ -180,4 +191,23 @@ impl Bus {
             Err(error) => Err(refusal(&error)),
         }
     }
+}
+
+/// The response that was promised to a caller who did not wait, when the daemon died before it was whole.
+fn broken_promise(journal: &JournalHead, request: Bytes, answer: &Answer) -> NewResponse {
+    let envelope = open(Dialect::OpenAiResponses, None, &request).ok();
+    let hints = envelope.as_ref().map(|envelope| Hints::read(Dialect::OpenAiResponses, envelope, &request));
+    let asked_model = envelope.map(|envelope| envelope.model).unwrap_or_default();
+    let id = response_id(&journal.call);
+    let head = Head {
+        id: id.clone(),
+        model: journal.model.clone().unwrap_or(asked_model),
+        created_unix_s: journal.made_ms / 1_000,
+        stream_usage: false,
+        request: Some(request),
+        keeping: Keeping { store: true, conversation: hints.and_then(|hints| hints.conversation), background: true },
+    };
+    let why = Refusal::new(RefusalKind::Internal, "the daemon ended before the answer was whole");
+    let body = write_standing(&Standing::Failed(why), answer, &head).into();
+    NewResponse { id, turn: journal.parent, body }
 }

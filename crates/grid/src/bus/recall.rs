@@ -7,12 +7,13 @@ use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_core::turn::{Epoch, Party, SessionId, Turn, TurnId};
 use commonwatt_upstream::body::KeptBody;
 use commonwatt_wire::turns::{Canonical, canonical, localised, root};
-use commonwatt_wire::{BadInput, Continued, Dialect, Envelope, Hints, continued, decode, open};
+use commonwatt_wire::{BadInput, Continued, Dialect, Envelope, Hints, Keeping, continued, decode, open};
 
 use super::link::Link;
 use super::walk::{Step, Stone, Walk, opening};
 use super::warm::{Beginning, Mark, Opening, Place};
-use super::{Bus, Wish};
+use super::{Bus, CONVERSATION, Wish};
+use crate::detached::Detach;
 use crate::request::{Arrival, Underway};
 
 /// A call's place in its session, from its request to its answer.
@@ -29,6 +30,10 @@ pub(crate) struct Thread {
     pub(crate) said: Vec<Said>,
     /// Whether the answer may be fetched by its id later.
     pub(crate) is_stored: bool,
+    /// Whether the caller does not wait for the answer (Responses).
+    pub(crate) is_background: bool,
+    /// The conversation that the caller named, by its id (Responses).
+    pub(crate) conversation: Option<String>,
     pub(crate) opening: Option<Opening>,
     pub(crate) marks: Vec<Mark>,
 }
@@ -70,42 +75,50 @@ impl Bus {
     /// A refusal when the caller names what is not there, or somebody else holds the session.
     pub(crate) async fn recall(&self, call: Underway) -> Result<Underway, Refusal> {
         let internal = |fault: Fault| Refusal::new(RefusalKind::Internal, fault.message);
-        let body = call.arrival.body.bytes().await.map_err(internal)?;
+        let asked = call.arrival.body.bytes().await.map_err(internal)?;
         let asking = Asking {
             principal: &call.arrival.principal.name,
             wish: &call.arrival.wish,
             dialect: call.arrival.dialect,
             envelope: &call.envelope,
-            body: &body,
+            body: &asked,
         };
         let Some(Recalled { thread, continued }) = self.find(&asking).await? else { return Ok(call) };
         let call = Underway { thread: Some(thread), ..call };
-        let Some(Continued { body, lossy }) = continued else { return Ok(call) };
+        let Some(Continued { body, lossy }) = continued else { return unattended(call, asked) };
+        let original = Some(asked);
         let bad = |error: BadInput| Refusal::new(RefusalKind::BadRequest, error.to_string());
         let envelope = open(call.arrival.dialect, call.arrival.in_path.as_ref(), &body).map_err(bad)?;
-        let arrival = Arrival { body: KeptBody::Memory(body), ..call.arrival };
-        Ok(Underway { arrival, envelope, lossy, ..call })
+        let arrival = Arrival { body: KeptBody::Memory(body.clone()), ..call.arrival };
+        unattended(Underway { arrival, envelope, lossy, original, ..call }, body)
     }
 
     /// `None` when the caller wants nothing kept, or its request cannot be read.
     async fn find(&self, asking: &Asking<'_>) -> Result<Option<Recalled>, Refusal> {
         let hints = Hints::read(asking.dialect, asking.envelope, asking.body);
         let named = match asking.wish {
+            Wish::Unkept if hints.background => return Err(needs_keeping()),
             Wish::Unkept => return Ok(None),
             Wish::Continued(name) => {
                 let place = self.head_of(asking.principal, name).await?;
-                return self.resume(asking, &hints, place).await.map(Some);
+                return Box::pin(self.resume(asking, &hints, place)).await.map(Some);
             }
             Wish::Named(name) => Some(name.as_str()),
             Wish::Recognised => None,
         };
+        if hints.previous_response.is_some() && hints.conversation.is_some() {
+            let message = "`previous_response_id` and `conversation` each name what the request follows: send one";
+            return Err(Refusal::new(RefusalKind::BadRequest, message));
+        }
         if let Some(response) = &hints.previous_response {
-            let place = self.place_of_response(asking.principal, response).await?;
-            return self.resume(asking, &hints, place).await.map(Some);
+            let place = self.place_of_previous(asking.principal, response).await?;
+            return Box::pin(self.resume(asking, &hints, place)).await.map(Some);
         }
         if let Some(conversation) = &hints.conversation {
             let place = self.head_of_conversation(asking.principal, conversation).await?;
-            return self.resume(asking, &hints, place).await.map(Some);
+            let Recalled { thread, continued } = Box::pin(self.resume(asking, &hints, place)).await?;
+            let conversation = format!("{CONVERSATION}{}", thread.session);
+            return Ok(Some(Recalled { thread: Thread { conversation: Some(conversation), ..thread }, continued }));
         }
         self.recognise(asking, &hints, named.or(hints.session.as_deref())).await
     }
@@ -113,7 +126,7 @@ impl Bus {
     /// The caller leaves the history to the bus: it is put before what the request says.
     async fn resume(&self, asking: &Asking<'_>, hints: &Hints, place: Place) -> Result<Recalled, Refusal> {
         let tenure = self.tenure(asking.principal, &place.session).await?;
-        let turns = self.path(&place).await?;
+        let turns = self.path(asking.principal, &place).await?;
         let (mut link, mut lossy, mut history) = (seed(asking, hints), Vec::new(), Vec::new());
         for turn in turns {
             link = link.after(turn.party, &turn.items);
@@ -203,8 +216,29 @@ impl Bus {
 
     fn thread(&self, asking: &Asking<'_>, (hints, epoch): (&Hints, Epoch), base: Base, walk: Walk) -> Thread {
         let begin = self.warm.beginning(&base.place.session);
-        Thread { begin, epoch, is_stored: hints.store, ..Thread::new(asking.dialect, base, walk) }
+        let (is_stored, is_background) = (hints.store, hints.background);
+        Thread { begin, epoch, is_stored, is_background, ..Thread::new(asking.dialect, base, walk) }
     }
+}
+
+/// The call as it is answered where its caller does not wait; others stay as they are. `body` is its request.
+fn unattended(call: Underway, body: Bytes) -> Result<Underway, Refusal> {
+    let Some(thread) = call.thread.as_ref().filter(|thread| thread.is_background) else { return Ok(call) };
+    if !thread.is_stored {
+        return Err(needs_keeping());
+    }
+    let detach = Some(Detach::Background { is_streamed: call.envelope.stream });
+    let apart = call.envelope.unattended(&body);
+    let bad = |error: BadInput| Refusal::new(RefusalKind::BadRequest, error.to_string());
+    let envelope = open(call.arrival.dialect, call.arrival.in_path.as_ref(), &apart).map_err(bad)?;
+    let arrival = Arrival { body: KeptBody::Memory(apart), ..call.arrival };
+    Ok(Underway { arrival, envelope, detach, original: call.original.or(Some(body)), ..call })
+}
+
+fn needs_keeping() -> Refusal {
+    let message =
+        "an answer in the background is fetched later, so it must be kept: send `store` true, or no `background`";
+    Refusal::new(RefusalKind::BadRequest, message)
 }
 
 fn seed(asking: &Asking<'_>, hints: &Hints) -> Link {
@@ -212,7 +246,7 @@ fn seed(asking: &Asking<'_>, hints: &Hints) -> Link {
 }
 
 /// What a list shows of a session: its first words.
-fn title(steps: &[Step]) -> String {
+pub(crate) fn title(steps: &[Step]) -> String {
     let asked = steps.iter().find(|step| step.party == Party::User);
     let words = asked.map(|step| words(&step.items)).unwrap_or_default();
     let words: Vec<&str> = words.split_whitespace().take(TITLE_CHARS).collect();
@@ -265,6 +299,23 @@ impl Thread {
         };
         let marks = walk.stones.iter().filter_map(mark).collect();
         let (epoch, opening) = (Epoch(0), walk.opening);
-        Self { session, begin: None, epoch, parent, link, said, is_stored: false, opening, marks }
+        Self {
+            session,
+            begin: None,
+            epoch,
+            parent,
+            link,
+            said,
+            is_stored: false,
+            is_background: false,
+            conversation: None,
+            opening,
+            marks,
+        }
+    }
+
+    /// What an answer of Responses tells of what becomes of it.
+    pub(crate) fn keeping(&self) -> Keeping {
+        Keeping { store: self.is_stored, conversation: self.conversation.clone(), background: self.is_background }
     }
 }

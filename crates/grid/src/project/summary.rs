@@ -75,7 +75,7 @@ pub(super) struct Wanted<'a> {
 impl Grid {
     /// The newest summary that was kept for a target of this model and window.
     pub(super) async fn known_summary(&self, call: &Underway, history: &History, target: &Candidate) -> Option<Told> {
-        let (bus, thread) = (self.bus()?, call.thread.as_ref()?);
+        let (bus, thread) = (self.bus()?, call.thread()?);
         let kind = kind(target);
         let turns = history.sizes.turns.iter().enumerate().skip(1).rev();
         let beginnings = turns.filter(|(_, turn)| turn.may_begin).map(|(at, _)| at);
@@ -133,7 +133,7 @@ impl Grid {
         covered: usize,
         (kind, text): (String, String),
     ) -> Option<Summary> {
-        let (bus, thread) = (self.bus()?, call.thread.as_ref()?);
+        let (bus, thread) = (self.bus()?, call.thread()?);
         let link = history.links.get(covered.checked_sub(1)?)?;
         let turn = bus.turn_of(thread, *link).await?;
         bus.keep_summary(Summary { session: thread.session.clone(), turn, kind, text }).await
@@ -218,6 +218,7 @@ impl Grid {
             tiers: call.arrival.tiers,
             via: call.arrival.via.clone(),
             wish: Wish::Unkept,
+            detached: false,
             compaction: Compaction::Off,
         };
         let told = |refusal: Refusal| Failure::Other(format!("no summary could be written: {}", refusal.message));

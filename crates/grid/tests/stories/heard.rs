@@ -32,7 +32,7 @@ pub(crate) enum End {
 impl Told {
     /// The supplier that answered, without the model.
     pub(crate) fn by(&self) -> &str {
-        self.served.deployment.as_str().split('/').next().unwrap()
+        self.served.deployment.as_ref().unwrap().as_str().split('/').next().unwrap()
     }
 
     /// Checks that `name` gave its whole answer, at this attempt.

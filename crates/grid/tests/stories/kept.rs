@@ -192,7 +192,7 @@ async fn a_response_is_followed_by_its_id_without_its_history() {
         }
         assert!(!asked.contains("previous_response_id"), "{asked}");
         let unknown = json!({ "model": "auto", "input": "two", "previous_response_id": "resp_nobody" });
-        assert_eq!(scene.call(&ask(unknown)).await.unwrap_err().kind, RefusalKind::UnknownSession);
+        assert_eq!(scene.call(&ask(unknown)).await.unwrap_err().kind, RefusalKind::UnknownPrevious);
     }
 }
 

@@ -54,7 +54,7 @@ async fn a_provider_that_refuses_a_foreign_seal_is_asked_once_more_without() {
         arrival.body = KeptBody::Memory(history.to_string().into());
         let answered = scene.grid.call(arrival).await.unwrap_or_else(|refused| panic!("{dialect}: {refused:?}"));
         assert!(matches!(answered.body, AnswerBody::Whole(_)));
-        assert_eq!((&*answered.served.deployment.0, answered.served.attempts), ("alpha/alpha-1", 1));
+        assert_eq!((&*answered.served.deployment.as_ref().unwrap().0, answered.served.attempts), ("alpha/alpha-1", 1));
         assert!(answered.served.lossy.iter().any(|lost| lost.contains("does not take it back")), "{dialect}");
         let sent: Vec<String> =
             scene.sim("alpha").requests().iter().map(|r| String::from_utf8_lossy(&r.body).into_owned()).collect();

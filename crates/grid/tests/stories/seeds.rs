@@ -102,7 +102,13 @@ async fn one(scene: Arc<Scene>, log: Arc<Mutex<Log>>, number: usize, ask: Ask, s
         Ok(Ok(told)) => {
             let hash = blake3::hash(&told.raw).to_hex();
             let served = &told.served;
-            format!("{} {} {:?} {:?} {hash}", served.deployment, served.attempts, served.failed, told.end)
+            format!(
+                "{} {} {:?} {:?} {hash}",
+                served.deployment.as_ref().unwrap(),
+                served.attempts,
+                served.failed,
+                told.end
+            )
         }
     };
     log.transcript.push(format!("<{number}> {} ms: {line}", ms_since(began)));
@@ -124,8 +130,9 @@ fn broken_promise(ask: &Ask, outcome: &Result<Told, Refusal>) -> Option<String> 
         Err(refusal) => return Some(format!("refused as {:?}", refusal.kind)),
     };
     let speech = speech(told.by());
-    let kept_in = ask.key != LOCAL_KEY && ask.tiers.as_ref().is_none_or(|tiers| tiers.contains(&told.served.tier));
-    if !kept_in && told.served.tier != Tier::Local {
+    let kept_in =
+        ask.key != LOCAL_KEY && ask.tiers.as_ref().is_none_or(|tiers| tiers.contains(&told.served.tier.unwrap()));
+    if !kept_in && told.served.tier != Some(Tier::Local) {
         return Some("it left its tiers".to_owned());
     }
     match &told.end {

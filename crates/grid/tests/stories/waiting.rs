@@ -184,7 +184,7 @@ async fn when_patience_ends_only_the_local_tier_is_asked() {
     told.is_complete("home", 6);
     assert_eq!(told.took_ms, 5 * (10_000 + ask.reading_ms()));
     assert!(hanging.iter().all(|name| scene.asked(name) == 1));
-    assert_eq!((scene.asked("idle"), told.served.tier), (0, Tier::Local));
+    assert_eq!((scene.asked("idle"), told.served.tier), (0, Some(Tier::Local)));
 }
 
 #[tokio::test(start_paused = true)]

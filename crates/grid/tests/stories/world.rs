@@ -199,6 +199,12 @@ impl Scene {
                 }
                 true
             }
+            AnswerBody::Followed(mut follower) => {
+                while let Some(bytes) = follower.next().await {
+                    raw.extend_from_slice(&bytes);
+                }
+                true
+            }
         };
         let (text, end) = read(ask.dialect, streamed, &raw);
         Ok(Told { served: answered.served, text, end, raw, took_ms: ms_since(began) })
@@ -272,6 +278,7 @@ pub(crate) struct Ask {
     pub(crate) via: Option<String>,
     pub(crate) wish: Wish,
     pub(crate) compaction: Compaction,
+    pub(crate) detached: bool,
     /// The whole request, instead of one made of the rest.
     pub(crate) whole: Option<Value>,
 }
@@ -289,6 +296,7 @@ impl Ask {
             via: None,
             wish: Wish::Recognised,
             compaction: Compaction::Allowed,
+            detached: false,
             whole: None,
         }
     }
@@ -341,6 +349,7 @@ impl Ask {
             via: self.via.clone(),
             wish: self.wish.clone(),
             compaction: self.compaction,
+            detached: self.detached,
         }
     }
 }

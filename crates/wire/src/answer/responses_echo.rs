@@ -1,7 +1,6 @@
 //! The caller's own settings, which every OpenAI Responses answer repeats.
 
-use bytes::Bytes;
-
+use super::Head;
 use super::responses_items::one_line;
 use crate::emit::{self, Array, Object};
 use crate::tape::{Kind, Tape, View};
@@ -9,11 +8,13 @@ use crate::tape::{Kind, Tape, View};
 /// Settings as they are written: names and JSON text.
 #[derive(Debug)]
 pub(super) struct Echo {
+    /// The response that the request follows.
+    previous: String,
     fields: Vec<(&'static str, String)>,
 }
 
-/// What is repeated as it was said, and what stands there when it was not said. Nothing is ever stored here.
-const PLAIN: [(&str, &str); 17] = [
+/// What is repeated as it was said, and what stands there when it was not said.
+const PLAIN: [(&str, &str); 16] = [
     ("instructions", "null"),
     ("max_output_tokens", "null"),
     ("max_tool_calls", "null"),
@@ -24,7 +25,6 @@ const PLAIN: [(&str, &str); 17] = [
     ("prompt_cache_key", "null"),
     ("safety_identifier", "null"),
     ("service_tier", "\"default\""),
-    ("store", "false"),
     ("temperature", "1"),
     ("tool_choice", "\"auto\""),
     ("top_logprobs", "0"),
@@ -35,9 +35,9 @@ const PLAIN: [(&str, &str); 17] = [
 
 impl Echo {
     /// Reads them from the caller's request; without one, or with one that cannot be read, they are the defaults.
-    pub(super) fn of(request: Option<&Bytes>) -> Self {
+    pub(super) fn of(head: &Head) -> Self {
         let mut tape = Tape::default();
-        let root = request.and_then(|request| tape.read(request).ok());
+        let root = head.request.as_ref().and_then(|request| tape.read(request).ok());
         let said = |name: &str| root.as_ref().and_then(|root| root.get(name));
         let plain = |(name, default): (&'static str, &str)| {
             (name, said(name).map_or_else(|| default.to_owned(), |value| one_line(value.raw())))
@@ -46,7 +46,13 @@ impl Echo {
         fields.push(("reasoning", with_defaults(said("reasoning"), &[("effort", "null"), ("summary", "null")])));
         fields.push(("text", with_defaults(said("text"), &[("format", r#"{"type":"text"}"#)])));
         fields.push(("tools", tools(said("tools"))));
-        Self { fields }
+        fields.push(("store", head.keeping.store.to_string()));
+        let (_, previous) = plain(("previous_response_id", "null"));
+        Self { previous, fields }
+    }
+
+    pub(super) fn previous(&self) -> &str {
+        &self.previous
     }
 
     pub(super) fn write(&self, out: &mut Object<'_>) {

@@ -2,27 +2,35 @@
 
 use commonwatt_core::answer::{Answer, Block, Finish, Usage};
 use commonwatt_core::call::RawJson;
+use commonwatt_core::refusal::Refusal;
 
 use super::responses_echo::Echo;
 use super::tool_calls::Braces;
-use super::{Head, finish, usage};
+use super::{Head, Standing, finish, usage};
 use crate::emit::{Array, Object};
+use crate::refusal;
 use crate::tool_ids::{Shape, ToolIds};
 
-/// How far an item has come.
+/// How far an item has come, or a response, which may also stand in other ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
+    Queued,
     InProgress,
     Completed,
     Incomplete,
+    Failed,
+    Cancelled,
 }
 
 impl Status {
     pub(super) fn word(self) -> &'static str {
         match self {
+            Self::Queued => "queued",
             Self::InProgress => "in_progress",
             Self::Completed => "completed",
             Self::Incomplete => "incomplete",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -152,15 +160,30 @@ pub(super) fn summary_part(out: &mut Object<'_>, text: &str) {
 }
 
 /// What a response says of how it ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct End {
     pub(super) status: Status,
     reason: Option<&'static str>,
     usage: Option<Usage>,
+    error: Option<Refusal>,
 }
 
 impl End {
-    pub(super) const NOT_YET: Self = Self { status: Status::InProgress, reason: None, usage: None };
+    pub(super) const NOT_YET: Self = Self::at(Status::InProgress);
+
+    const fn at(status: Status) -> Self {
+        Self { status, reason: None, usage: None, error: None }
+    }
+
+    /// How a response stands that is made without its caller.
+    pub(super) fn standing(standing: &Standing, usage: Option<Usage>) -> Self {
+        match standing {
+            Standing::Queued => Self::at(Status::Queued),
+            Standing::InProgress => Self::NOT_YET,
+            Standing::Failed(refusal) => Self { usage, error: Some(refusal.clone()), ..Self::at(Status::Failed) },
+            Standing::Cancelled => Self { usage, ..Self::at(Status::Cancelled) },
+        }
+    }
 
     pub(super) fn new(finish: &Finish, items: &[Item], usage: Option<Usage>) -> Self {
         let refused = items.iter().any(|item| match &item.content {
@@ -170,20 +193,28 @@ impl End {
         // A model that says that it refuses has completed its answer.
         let reason = finish::to_responses(finish).filter(|_| !(refused && *finish == Finish::Refusal));
         let status = if reason.is_some() { Status::Incomplete } else { Status::Completed };
-        Self { status, reason, usage }
+        Self { reason, usage, ..Self::at(status) }
     }
 }
 
 /// Writes the response: what it says of itself, the caller's own settings, and the items. This crate knows no clock, so
 /// when it was completed is not told.
-pub(super) fn response(out: &mut Object<'_>, (head, echo): (&Head, &Echo), items: &[Item], end: End) {
+pub(super) fn response(out: &mut Object<'_>, (head, echo): (&Head, &Echo), items: &[Item], end: &End) {
     out.string("id", &head.id);
     out.string("object", "response");
     out.whole("created_at", head.created_unix_s);
     out.string("status", end.status.word());
     out.null("completed_at");
-    out.boolean("background", false);
-    out.null("error");
+    out.boolean("background", head.keeping.background);
+    match &end.error {
+        Some(refusal) => {
+            let mut error = out.object("error");
+            error.string("code", refusal::response_error(refusal.kind));
+            error.string("message", &refusal.message);
+            error.close();
+        }
+        None => out.null("error"),
+    }
     match end.reason {
         Some(reason) => {
             let mut details = out.object("incomplete_details");
@@ -193,7 +224,15 @@ pub(super) fn response(out: &mut Object<'_>, (head, echo): (&Head, &Echo), items
         None => out.null("incomplete_details"),
     }
     out.string("model", &head.model);
-    out.null("previous_response_id");
+    out.raw("previous_response_id", echo.previous());
+    match &head.keeping.conversation {
+        Some(id) => {
+            let mut conversation = out.object("conversation");
+            conversation.string("id", id);
+            conversation.close();
+        }
+        None => out.null("conversation"),
+    }
     echo.write(out);
     let mut output = Array::open(out.key("output"));
     for item in items {

@@ -9,6 +9,8 @@
 //! data: {"type":"response.output_text.delta","sequence_number":4,"item_id":"msg_…","output_index":0,"content_index":0,"delta":"The ","logprobs":[]}
 //! ```
 
+use std::borrow::Cow;
+
 use commonwatt_core::answer::{Answer, Delta, Finish, Usage};
 use commonwatt_core::call::RawJson;
 
@@ -17,8 +19,9 @@ use super::responses_items::{
     Call, Content, End, Item, Part, Status, logprobs_inside, of_answer, response, summary_part,
 };
 use super::tool_calls::Braces;
-use super::{Head, prefixed};
+use super::{Head, Standing, prefixed};
 use crate::emit::Object;
+use crate::tape::Tape;
 use crate::tool_ids::{Shape, ToolIds};
 
 pub(super) const PREFIX: &str = "resp_";
@@ -44,9 +47,44 @@ pub(super) fn whole(answer: &Answer, head: &Head) -> Vec<u8> {
     if let Some(last) = items.last_mut() {
         last.status = end.status;
     }
+    body_of(&head, &items, &end)
+}
+
+/// The response of an answer that is made without its caller, as far as it has come.
+pub(super) fn standing(standing: &Standing, answer: &Answer, head: &Head) -> Vec<u8> {
+    let head = Head { id: prefixed(PREFIX, &head.id), ..head.clone() };
+    let mut items = of_answer(answer, stem(&head));
+    if let Some(last) = items.last_mut() {
+        last.status = Status::Incomplete;
+    }
+    body_of(&head, &items, &End::standing(standing, answer.usage))
+}
+
+/// The events with which a stream begins whose answer is made without its caller: nobody is asked yet.
+pub(super) fn queued(head: &Head, out: &mut Vec<u8>) {
+    let mut writer = Writer { sequence: 0, ..Writer::new(head.clone()) };
+    let end = End::standing(&Standing::Queued, None);
+    writer.whole_so_far("response.created", &end, out);
+    writer.whole_so_far("response.queued", &end, out);
+}
+
+/// The event after them with which a response ends that came whole.
+pub(super) fn completed(whole: &[u8], out: &mut Vec<u8>) {
+    let mut tape = Tape::default();
+    let status = tape.read(whole).ok().and_then(|root| root.get_string("status").map(Cow::into_owned));
+    let is_cut = status.as_deref() == Some(Status::Incomplete.word());
+    let kind = if is_cut { "response.incomplete" } else { "response.completed" };
+    let mut number = QUEUED_EVENTS;
+    event(&mut number, kind, out, |body| body.key("response").extend_from_slice(whole));
+}
+
+/// Events of [`queued`].
+const QUEUED_EVENTS: u64 = 2;
+
+fn body_of(head: &Head, items: &[Item], end: &End) -> Vec<u8> {
     let mut out = Vec::with_capacity(2048);
     let mut body = Object::open(&mut out);
-    response(&mut body, (&head, &Echo::of(head.request.as_ref())), &items, end);
+    response(&mut body, (head, &Echo::of(head)), items, end);
     body.close();
     out
 }
@@ -59,11 +97,12 @@ fn stem(head: &Head) -> &str {
 impl Writer {
     pub(super) fn new(mut head: Head) -> Self {
         head.id = prefixed(PREFIX, &head.id);
+        let sequence = if head.keeping.background { QUEUED_EVENTS } else { 0 };
         Self {
-            echo: Echo::of(head.request.as_ref()),
+            echo: Echo::of(&head),
             head,
             begun: false,
-            sequence: 0,
+            sequence,
             items: Vec::new(),
             ids: ToolIds::new(Shape::Forty),
             finish: None,
@@ -117,18 +156,36 @@ impl Writer {
             self.close(index, end.status, out);
         }
         let kind = if end.status == Status::Incomplete { "response.incomplete" } else { "response.completed" };
-        self.whole_so_far(kind, end, out);
+        self.whole_so_far(kind, &end, out);
         true
+    }
+
+    /// Ends an answer that is made without its caller and was not said to its end. OpenAI has no event for one that was
+    /// cancelled: its status tells.
+    pub(super) fn end_as(&mut self, standing: &Standing, out: &mut Vec<u8>) {
+        let end = End::standing(standing, self.usage);
+        for index in 0..self.items.len() {
+            self.close(index, Status::Incomplete, out);
+        }
+        let kind = match standing {
+            Standing::Failed(_) => "response.failed",
+            Standing::Cancelled => "response.incomplete",
+            Standing::Queued => "response.queued",
+            Standing::InProgress => "response.in_progress",
+        };
+        self.whole_so_far(kind, &end, out);
     }
 
     fn begin(&mut self, out: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.begun, true) {
-            self.whole_so_far("response.created", End::NOT_YET, out);
-            self.whole_so_far("response.in_progress", End::NOT_YET, out);
+            if !self.head.keeping.background {
+                self.whole_so_far("response.created", &End::NOT_YET, out);
+            }
+            self.whole_so_far("response.in_progress", &End::NOT_YET, out);
         }
     }
 
-    fn whole_so_far(&mut self, kind: &str, end: End, out: &mut Vec<u8>) {
+    fn whole_so_far(&mut self, kind: &str, end: &End, out: &mut Vec<u8>) {
         event(&mut self.sequence, kind, out, |body| {
             let mut inner = body.object("response");
             response(&mut inner, (&self.head, &self.echo), &self.items, end);
@@ -376,11 +433,19 @@ fn event(sequence: &mut u64, kind: &str, out: &mut Vec<u8>, write: impl FnOnce(&
 mod tests {
     use serde_json::{Value, json};
 
+    use super::super::Keeping;
     use super::*;
 
     fn written(request: Option<&str>, deltas: &[Delta]) -> Vec<Value> {
         let request = request.map(|request| request.to_owned().into());
-        let head = Head { id: "1".into(), model: "m".into(), created_unix_s: 7, stream_usage: true, request };
+        let head = Head {
+            id: "1".into(),
+            model: "m".into(),
+            created_unix_s: 7,
+            stream_usage: true,
+            request,
+            keeping: Keeping::default(),
+        };
         let (mut writer, mut out) = (Writer::new(head), Vec::new());
         deltas.iter().for_each(|delta| writer.write(delta, &mut out));
         assert!(writer.finish(&mut out));

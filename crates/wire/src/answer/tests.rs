@@ -287,7 +287,14 @@ fn an_anthropic_tool_call_without_arguments_has_an_empty_object() {
 }
 
 fn head(stream_usage: bool) -> Head {
-    Head { id: "1".into(), model: "m".into(), created_unix_s: 7, stream_usage, request: None }
+    Head {
+        id: "1".into(),
+        model: "m".into(),
+        created_unix_s: 7,
+        stream_usage,
+        request: None,
+        keeping: Keeping::default(),
+    }
 }
 
 fn write(dialect: Dialect, deltas: &[Delta]) -> String {

@@ -50,7 +50,14 @@ mod tests {
         for dialect in Dialect::ALL {
             assert_eq!(lost_in(dialect, &deltas), [LOST], "{dialect}");
         }
-        let head = Head { id: "1".into(), model: "m".into(), created_unix_s: 0, stream_usage: false, request: None };
+        let head = Head {
+            id: "1".into(),
+            model: "m".into(),
+            created_unix_s: 0,
+            stream_usage: false,
+            request: None,
+            keeping: crate::answer::Keeping::default(),
+        };
         let (mut writer, mut out) = (AnswerWriter::new(Dialect::OpenAiChat, head), Vec::new());
         deltas.iter().for_each(|delta| writer.write(delta, &mut out));
         writer.finish(&mut out);

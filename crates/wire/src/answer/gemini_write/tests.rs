@@ -10,7 +10,14 @@ use crate::{Dialect, sse};
 use super::*;
 
 fn about() -> Head {
-    Head { id: "r".into(), model: "m".into(), created_unix_s: 7, stream_usage: true, request: None }
+    Head {
+        id: "r".into(),
+        model: "m".into(),
+        created_unix_s: 7,
+        stream_usage: true,
+        request: None,
+        keeping: crate::answer::Keeping::default(),
+    }
 }
 
 fn read(chunks: &[Value]) -> (Vec<Delta>, Result<(), Fault>, AnswerReader) {

@@ -10,7 +10,14 @@ use crate::{AnswerReader, AnswerWriter, Dialect, Head, read_whole, write_whole};
 use Dialect::{OllamaChat as Chat, OllamaGenerate as Generate};
 
 fn head() -> Head {
-    Head { id: "1".into(), model: "m".into(), created_unix_s: 7, stream_usage: false, request: None }
+    Head {
+        id: "1".into(),
+        model: "m".into(),
+        created_unix_s: 7,
+        stream_usage: false,
+        request: None,
+        keeping: crate::answer::Keeping::default(),
+    }
 }
 
 fn folded(deltas: &[Delta]) -> Answer {
