@@ -135,7 +135,13 @@ const HOUSE: &[Room] = &[
         floor: Floor::Number(4),
         diet: &[
             "arc-swap", //
-            "blake3", "bytes", "metrics", "subtle", "tokio", "tracing",
+            "blake3",
+            "bytes",
+            "metrics",
+            "serde_json",
+            "subtle",
+            "tokio",
+            "tracing",
         ],
     },
     Room {
@@ -233,7 +239,8 @@ const HOUSE: &[Room] = &[
 ];
 
 /// What tests may use on every floor, besides their crate's own diet.
-const TESTS: &[&str] = &["commonwatt-sim", "http", "insta", "proptest", "serde_json", "tempfile", "tokio", "toml"];
+const TESTS: &[&str] =
+    &["commonwatt-sim", "http", "insta", "proptest", "serde_json", "tempfile", "tokio", "toml", "uuid"];
 
 /// A direct dependency as `cargo metadata` tells it.
 struct Dependency {

@@ -119,8 +119,8 @@ impl Manifest {
         })
     }
 
-    /// Names, order and sizes of the files, before any of them is read.
-    fn check_files(&self, limits: &Limits) -> Result<(), BadBundle> {
+    /// Names, order and sizes of the files, before any of them is read or written.
+    pub(crate) fn check_files(&self, limits: &Limits) -> Result<(), BadBundle> {
         let too_large = |file: &str, what, limit| Err(BadBundle::new(file, Wrong::TooLarge { what, limit }));
         if self.files.len() > limits.files {
             return too_large(MANIFEST, "files", limits.files as u64);

@@ -1,4 +1,4 @@
 mod hostile;
 mod laws;
-mod samples;
+pub(crate) mod samples;
 mod tamper;

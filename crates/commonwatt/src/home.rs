@@ -8,12 +8,15 @@
 //! ├─ vault/                 models (GGUF)
 //! ├─ bus.db                 0600  sessions, encrypted
 //! ├─ node.key               0600  the key that opens them, unless a program gives it
+//! ├─ bundle.key             0600  the key that signs what is taken along, made on first use
+//! ├─ signers.toml           0600  whose bundles are taken in
 //! ├─ history                0600  what was typed in `commonwatt chat`
 //! └─ daemon.json            where the running daemon listens
 //! ```
 
 mod daemon;
 mod keys;
+mod signers;
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
@@ -149,13 +152,21 @@ fn refuse_if_open(path: &Path) -> anyhow::Result<()> {
     Err(anyhow!("others on this machine can read the key in `{path}`: run `chmod 600 {path}`"))
 }
 
-/// Writes a file that only its owner may read, whole or not at all.
+/// Writes a text that only its owner may read, whole or not at all.
 fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    write_private_bytes(path, text.as_bytes())
+}
+
+/// Writes a file that only its owner may read, whole or not at all.
+///
+/// # Errors
+/// One sentence, when it cannot be written; what was there before stays.
+pub(crate) fn write_private_bytes(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let draft = path.with_file_name(format!(".{name}.{}", std::process::id()));
     let written = (|| {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-        file.write_all(text.as_bytes())?;
+        file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&draft, path)
     })();

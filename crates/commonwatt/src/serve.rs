@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use commonwatt_core::admission::CallId;
 use commonwatt_grid::{Grid, World};
+use commonwatt_server::carry::Carriage;
 use commonwatt_server::{Backstage, Lobby, admin, listen};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
@@ -16,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use crate::compose::{Composer, Daemon, State};
+use crate::home::Home;
 use crate::settings::Settings;
 use crate::{bus, friendly, table, telemetry, watch, welcome};
 
@@ -132,7 +134,19 @@ fn backstage(
         reload: Arc::new(move || runtime.block_on(reloading.reload())),
         bus_bytes: Box::new(move || bus::bytes(&bus_file)),
         generation: Box::new(move || counting.state().generation),
+        carriage: carriage(home),
     }
+}
+
+/// Who signs what is taken along, and whose signature is believed: what the home folder says.
+fn carriage(home: &Home) -> Arc<Carriage> {
+    let (signing, known, trusted) = (home.clone(), home.clone(), home.clone());
+    let told = |error: anyhow::Error| format!("{error:#}");
+    Carriage::new(
+        Box::new(move || signing.ensure_bundle_key().map_err(told)),
+        Box::new(move |caller, signer| known.knows_signer(caller, signer).map_err(told)),
+        Box::new(move |caller, signer, node| trusted.trust_signer(caller, signer, node).map_err(told)),
+    )
 }
 
 /// What the daemon does beside answering.

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "these are tests, helpers included")]
 
+#[path = "daemon/carried.rs"]
+mod carried;
 #[path = "daemon/clients.rs"]
 mod clients;
 #[path = "daemon/dialects.rs"]

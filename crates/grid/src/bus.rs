@@ -4,6 +4,7 @@
 //! it is whole. The store is asked before an answer begins only where a session is not at hand (after a restart, or when
 //! a caller leaves its history to the bus).
 
+pub mod carry;
 pub mod conversations;
 pub(crate) mod derive;
 pub mod keep;

@@ -16,6 +16,8 @@ mod world;
 
 #[path = "stories/blame.rs"]
 mod blame;
+#[path = "stories/carried.rs"]
+mod carried;
 #[path = "stories/counting.rs"]
 mod counting;
 #[path = "stories/detached.rs"]

@@ -14,6 +14,7 @@ use hyper::header::HeaderMap;
 use hyper::{Request, Response};
 use serde::Serialize;
 
+use crate::carry::Carriage;
 use crate::doors::Spoken;
 use crate::respond::Body;
 use crate::sessions::PAGE_MAX;
@@ -41,6 +42,8 @@ pub struct Backstage {
     pub bus_bytes: Box<dyn Fn() -> Option<u64> + Send + Sync>,
     /// The number of the generation in force.
     pub generation: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Who signs what is taken along, and whose signature is believed.
+    pub carriage: Arc<Carriage>,
 }
 
 /// `GET /admin/v1/status`

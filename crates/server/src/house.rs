@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 use crate::doors::Spoken;
 use crate::respond::Body;
 use crate::responses::Kept;
-use crate::{Lobby, admin, doors, health, responses, sessions};
+use crate::{Lobby, admin, carry, doors, health, responses, sessions};
 
 /// A path that exists.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ enum Door {
     Explain,
     Reload,
     Sessions(sessions::At),
+    Export,
+    Import,
 }
 
 /// For whom models are listed.
@@ -87,6 +89,8 @@ impl Door {
             "/admin/v1/status" => Self::Status,
             "/admin/v1/explain" => Self::Explain,
             "/admin/v1/reload" => Self::Reload,
+            "/admin/v1/export" => Self::Export,
+            "/admin/v1/import" => Self::Import,
             _ => return Self::of_session(path).or_else(|| Self::of_model(path)),
         })
     }
@@ -117,7 +121,7 @@ impl Door {
 
     fn method(&self) -> Method {
         match self {
-            Self::Embed(_) | Self::EmbedOf(..) | Self::Rerank => Method::POST,
+            Self::Embed(_) | Self::EmbedOf(..) | Self::Rerank | Self::Export | Self::Import => Method::POST,
             Self::Call(_) | Self::CallOf(_) | Self::Count(..) | Self::OllamaShow | Self::Explain | Self::Reload => {
                 Method::POST
             }
@@ -155,6 +159,7 @@ impl Door {
             | Self::Explain
             | Self::Reload
             | Self::Sessions(_) => doors::dialect_of(request.headers()),
+            Self::Export | Self::Import => Dialect::OpenAiChat,
         }
     }
 }
@@ -200,6 +205,8 @@ pub(crate) async fn enter(lobby: &Lobby, request: Request<Incoming>) -> Response
         Door::Explain => admin::explain(lobby, request).await,
         Door::Reload => admin::reload(lobby, request.headers()).await,
         Door::Sessions(at) => sessions::enter(lobby, at, request).await,
+        Door::Export => carry::export(lobby, request).await,
+        Door::Import => carry::import(lobby, request).await,
     }
 }
 

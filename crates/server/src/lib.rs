@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod carry;
 mod doors;
 mod health;
 mod house;

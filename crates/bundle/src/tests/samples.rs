@@ -9,15 +9,15 @@ use commonwatt_wire::{Dialect, turns};
 
 use crate::{Blobs, Bundle, Session, SigningKey, StoredTurn, TurnState};
 
-pub(super) fn key() -> SigningKey {
+pub(crate) fn key() -> SigningKey {
     SigningKey::from_bytes(&[7; 32])
 }
 
-pub(super) fn message(role: Role, content: Vec<Part>) -> Item {
+pub(crate) fn message(role: Role, content: Vec<Part>) -> Item {
     Item::Message { role, content }
 }
 
-pub(super) fn empty_session(id: &str, salt: [u8; 32]) -> Session {
+pub(crate) fn empty_session(id: &str, salt: [u8; 32]) -> Session {
     Session {
         id: SessionId(id.into()),
         name: None,
@@ -34,7 +34,7 @@ pub(super) fn empty_session(id: &str, salt: [u8; 32]) -> Session {
 }
 
 /// Says something after `parent`, and returns its id.
-pub(super) fn say(
+pub(crate) fn say(
     (session, blobs): (&mut Session, &mut Blobs),
     parent: TurnId,
     (party, items): (Party, Vec<Item>),
@@ -59,7 +59,7 @@ pub(super) fn say(
 }
 
 /// A small bundle with everything in it: branches, an attachment, seals, opaque parts, a cut turn, an empty session.
-pub(super) fn bundle() -> Bundle {
+pub(crate) fn bundle() -> Bundle {
     let mut blobs = Blobs::new();
     let mut session = empty_session("0198c0de-baker", [3; 32]);
     session.name = Some("bread".to_owned());
@@ -98,12 +98,12 @@ pub(super) fn bundle() -> Bundle {
     Bundle { issuer: "alpha".to_owned(), made_unix_s: 1_780_000_000, sessions, blobs }
 }
 
-pub(super) fn written(bundle: &Bundle) -> Vec<u8> {
+pub(crate) fn written(bundle: &Bundle) -> Vec<u8> {
     let mut out = Vec::new();
     crate::write(bundle, &key(), &mut out).unwrap();
     out
 }
 
-pub(super) fn blob(bytes: &'static [u8]) -> ([u8; 32], Bytes) {
+pub(crate) fn blob(bytes: &'static [u8]) -> ([u8; 32], Bytes) {
     (crate::seal::sha256(bytes), Bytes::from_static(bytes))
 }

@@ -1,6 +1,9 @@
-//! `commonwatt session`: what was said through the daemon, by whom, on which branch; and forgetting it.
+//! `commonwatt session`: what was said through the daemon, by whom, on which branch; forgetting it, taking it along, and
+//! bringing it in.
 
 mod erase;
+mod export;
+mod import;
 mod list;
 pub(super) mod paper;
 mod show;
@@ -32,6 +35,10 @@ enum Command {
     Tree(tree::Arguments),
     /// Erase a session: what was said in it is gone for good.
     Erase(erase::Arguments),
+    /// Write sessions into a signed file that can be taken along.
+    Export(export::Arguments),
+    /// Bring in sessions from such a file, or from an export of ChatGPT, Claude or Letta.
+    Import(import::Arguments),
 }
 
 /// Does it.
@@ -43,5 +50,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
         Some(Command::Show(show)) => show::run(&admin, &show).await,
         Some(Command::Tree(tree)) => tree::run(&admin, &tree).await,
         Some(Command::Erase(erase)) => erase::run(&admin, &erase).await,
+        Some(Command::Export(export)) => export::run(context, &export).await,
+        Some(Command::Import(import)) => import::run(context, &import).await,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::daemon::Daemon;
 use super::*;
+use commonwatt_bundle::PublicKey;
 use commonwatt_grid::identity::Keyring;
 
 fn home() -> (tempfile::TempDir, Home) {
@@ -134,4 +135,33 @@ fn the_home_is_where_the_environment_says() {
     assert_eq!(at(&[("HOME", "/u")]).expect("known"), Path::new("/u/.commonwatt"));
     assert_eq!(at(&[("HOME", "/u"), (env::HOME, "~/w")]).expect("known"), Path::new("/u/w"));
     assert!(at(&[]).expect_err("unknown").to_string().contains("set `COMMONWATT_HOME`"));
+}
+
+#[test]
+fn a_node_signs_with_one_key_and_each_caller_trusts_for_itself() {
+    let (_folder, home) = home();
+    let own = home.ensure_bundle_key().expect("writable");
+    assert_eq!(home.ensure_bundle_key().expect("readable").to_bytes(), own.to_bytes());
+    assert_eq!(mode(&home.bundle_key_file()), 0o600);
+    let knows = |caller: &str, signer: &PublicKey| home.knows_signer(caller, signer).expect("readable");
+    assert!(knows("ada", &PublicKey::of(&own)), "what this node signed itself");
+
+    let other = PublicKey([7; 32]);
+    assert!(!knows("ada", &other));
+    for _ in 0..2 {
+        home.trust_signer("ada", &other, "a \"node\"\n").expect("writable");
+    }
+    assert_eq!((knows("ada", &other), knows("bob", &other)), (true, false));
+    assert_eq!(mode(&home.signers_file()), 0o600);
+    assert_eq!(fs::read_to_string(home.signers_file()).expect("there").matches(&other.to_string()).count(), 1);
+}
+
+#[test]
+fn a_signing_key_that_is_damaged_or_open_to_others_is_refused_with_the_cure() {
+    let (_folder, home) = home();
+    home.ensure_bundle_key().expect("writable");
+    fs::set_permissions(home.bundle_key_file(), fs::Permissions::from_mode(0o644)).expect("ours");
+    assert!(home.ensure_bundle_key().expect_err("open").to_string().contains("chmod 600"));
+    write_private(&home.bundle_key_file(), "not a key\n").expect("writable");
+    assert!(home.ensure_bundle_key().expect_err("damaged").to_string().contains("64 hexadecimal digits"));
 }
