@@ -46,6 +46,8 @@ pub struct Commit {
     pub end_journal: Option<String>,
     /// Images and files that the turns refer to.
     pub blobs: Vec<NewBlob>,
+    /// When the session is to be erased from now on; `None` leaves it as it is.
+    pub expires_ms: Option<u64>,
 }
 
 /// What a session begins with.
@@ -170,6 +172,7 @@ impl Commit {
             responses: Vec::new(),
             end_journal: None,
             blobs: Vec::new(),
+            expires_ms: None,
         }
     }
 
@@ -227,10 +230,10 @@ fn apply(desk: &Desk<'_>, commit: &Commit) -> Result<(), StoreError> {
     let head = commit.head.map(|head| held.known_turn(desk.db, &head)).transpose()?;
     desk.db
         .prepare_cached(
-            "UPDATE sessions SET head = coalesce(?2, head), turns = turns + ?3, updated_ms = max(updated_ms, ?4) \
-             WHERE row = ?1",
+            "UPDATE sessions SET head = coalesce(?2, head), turns = turns + ?3, updated_ms = max(updated_ms, ?4), \
+             expires_ms = coalesce(?5, expires_ms) WHERE row = ?1",
         )?
-        .execute((held.row, head, added, desk.now_ms))?;
+        .execute((held.row, head, added, desk.now_ms, commit.expires_ms))?;
     Ok(())
 }
 

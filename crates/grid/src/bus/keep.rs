@@ -145,9 +145,14 @@ impl Bus {
         }
     }
 
+    /// When a session that is used now is to be erased, if it is not used again.
+    fn expires_ms(&self) -> Option<u64> {
+        self.world.keep_ms.map(|keep| (self.world.unix_ms)().saturating_add(keep))
+    }
+
     pub(crate) fn new_session(&self, principal: &str, begin: Beginning) -> NewSession {
         let Beginning { name, salt, root, title, .. } = begin;
-        let expires_ms = self.world.keep_ms.map(|keep| (self.world.unix_ms)().saturating_add(keep));
+        let expires_ms = self.expires_ms();
         NewSession {
             principal: principal.to_owned(),
             holder: principal.to_owned(),
@@ -363,6 +368,7 @@ impl Keeper {
             let said = Said { party, parent, canonical, link };
             add(&mut commit, said, ((bus.world.unix_ms)(), state), by.as_ref(), meta);
         }
+        commit.expires_ms = bus.expires_ms();
         let kept = bus.store.commit(commit).await;
         match &kept {
             Ok(()) => bus.warm.begun(&thread.session),
