@@ -35,6 +35,7 @@ pub(crate) fn open(settings: &Settings) -> anyhow::Result<Option<Arc<Bus>>> {
     let world = BusWorld {
         new_id: Arc::new(|| CallId(uuid::Uuid::now_v7().to_string().into())),
         seed,
+        handoff_seed: home.handoff_seed()?,
         unix_ms: Arc::new(unix_ms),
         keep_ms: bus.keep.map(|keep| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX)),
     };

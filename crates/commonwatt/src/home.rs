@@ -10,6 +10,7 @@
 //! ├─ node.key               0600  the key that opens them, unless a program gives it
 //! ├─ bundle.key             0600  the key that signs what is taken along, made on first use
 //! ├─ signers.toml           0600  whose bundles are taken in
+//! ├─ handoff.key            0600  what the keys grow from with which handoffs are signed
 //! ├─ history                0600  what was typed in `commonwatt chat`
 //! └─ daemon.json            where the running daemon listens
 //! ```
@@ -24,6 +25,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 #[cfg(test)]
 pub(crate) use self::keys::hash_text;
@@ -81,6 +84,29 @@ impl Home {
     /// The key under which they are.
     pub(crate) fn node_key_file(&self) -> PathBuf {
         self.dir.join("node.key")
+    }
+
+    /// The secret from which the keys grow with which this node signs handoffs: made at the first start, and the same ever
+    /// after. Whoever deletes the file ends every handoff that is open.
+    ///
+    /// # Errors
+    /// One sentence that says what to do, when it cannot be read or made, or when others may read it.
+    pub(crate) fn handoff_seed(&self) -> anyhow::Result<[u8; 32]> {
+        let path = self.dir.join("handoff.key");
+        refuse_if_open(&path)?;
+        if let Some(text) = read(&path)? {
+            let seed = URL_SAFE_NO_PAD.decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok());
+            return seed.ok_or_else(|| {
+                let path = path.display();
+                anyhow!(
+                    "`{path}` holds no key (32 bytes in base64url): restore it, or delete it to end all open handoffs"
+                )
+            });
+        }
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).context("the system gives no random numbers")?;
+        write_private(&path, &format!("{}\n", URL_SAFE_NO_PAD.encode(seed)))?;
+        Ok(seed)
     }
 
     /// What was typed in `commonwatt chat`.

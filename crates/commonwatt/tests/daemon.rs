@@ -12,6 +12,8 @@ mod dialects;
 mod failures;
 #[path = "daemon/gemini.rs"]
 mod gemini;
+#[path = "daemon/handoff.rs"]
+mod handoff;
 #[path = "daemon/keyless.rs"]
 mod keyless;
 #[path = "daemon/killed.rs"]

@@ -2,8 +2,15 @@
 //!
 //! A session has one *lease*: a holder, an epoch and a head. Its holder may *offer* it to somebody; whoever accepts the
 //! offer becomes the holder of the next epoch, and a write of the holder before is fenced off, however late it arrives.
-//! An offer is bound to the session, the head and the epoch in which it was made, so it is void once the session has
-//! been written to or handed on. It is good once.
+//!
+//! A writer learns its epoch when it begins ([`Tenure::admits`], by its name) and is asked for it when it writes
+//! ([`Lease::write`]). Within its epoch it writes where it likes: turns are never rewritten, so two answers at once are
+//! two branches, and the head is the one that was written last.
+//!
+//! An offer is bound to the session, to a turn of it and to the epoch in which it was made. Whoever accepts it begins at
+//! that turn: what the giver says after it has offered stays in the graph, as a branch. An offer is good once, for the
+//! session itself ([`Lease::accept`]) or for a copy of it ([`Lease::branch`]); reading ([`Lease::read`]) does not use
+//! it up. It is void once the session was handed on otherwise.
 //!
 //! Each function takes what is stored and gives what is to be stored instead. Whoever stores it does so in one
 //! transaction: the lease and the offer together, only if neither has changed since it was read. A caller that never
@@ -12,6 +19,7 @@
 //!
 //! Moments are seconds of Unix time, because an offer outlives the process that made it.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -43,39 +51,24 @@ impl fmt::Display for Holder {
     }
 }
 
+/// Who holds a session, and since which handoff.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Tenure {
+    /// How often the session was handed on.
+    pub epoch: Epoch,
+    /// Who may write.
+    pub holder: Holder,
+}
+
 /// The right to write to a session, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// The session.
     pub session: SessionId,
-    /// How often it was handed on.
-    pub epoch: Epoch,
-    /// Who may write.
-    pub holder: Holder,
+    /// Who holds it.
+    pub tenure: Tenure,
     /// The turn where it stands.
     pub head: TurnId,
-}
-
-/// A new head for a session.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Write {
-    /// Who writes.
-    pub by: Holder,
-    /// The epoch in which the writer became the holder.
-    pub epoch: Epoch,
-    /// The head that the writer saw.
-    pub seen: TurnId,
-    /// The head that there is then.
-    pub head: TurnId,
-}
-
-/// A write that is allowed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
-    /// The lease to store.
-    pub lease: Lease,
-    /// Whether it was stored before: the writer had not learned of it and asks again.
-    pub again: bool,
 }
 
 /// On which terms a session is offered.
@@ -87,7 +80,7 @@ pub struct Terms {
     pub by: Holder,
     /// The epoch in which the giver became the holder.
     pub epoch: Epoch,
-    /// The head that is offered.
+    /// The turn where whoever accepts begins.
     pub head: TurnId,
     /// Who may accept: one, or anybody who holds the token.
     pub to: Option<Holder>,
@@ -102,7 +95,7 @@ pub struct Offer {
     pub handoff: HandoffId,
     /// The session.
     pub session: SessionId,
-    /// The head that is offered.
+    /// The turn where whoever accepts begins.
     pub head: TurnId,
     /// The epoch in which it was offered.
     pub epoch: Epoch,
@@ -127,6 +120,13 @@ pub enum OfferState {
         claim: Claim,
         /// The epoch that began.
         epoch: Epoch,
+    },
+    /// Somebody has begun a session of its own with it; the session itself stays where it was.
+    Branched {
+        /// Whose claim it was.
+        claim: Claim,
+        /// The session that began.
+        session: SessionId,
     },
     /// The giver took it back.
     Revoked,
@@ -153,22 +153,27 @@ pub struct Accepted {
     pub again: bool,
 }
 
-/// Why not.
+/// A copy that is allowed: whoever stores the offer stores the copy with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Branched {
+    /// The session that begins.
+    pub session: SessionId,
+    /// The offer to store.
+    pub offer: Offer,
+    /// Whether both were stored before: the claimant had not learned of it and asks again.
+    pub again: bool,
+}
+
+/// Why what was begun in some epoch may not be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum Fenced {
     /// The writer's epoch is over.
     #[error("the session was handed on: `{holder}` holds it now, in epoch {}", epoch.0)]
-    Fenced {
+    Over {
         /// Who holds it now.
         holder: Holder,
         /// In which epoch.
         epoch: Epoch,
-    },
-    /// The epoch is right and the name is not.
-    #[error("`{holder}` holds this session; ask there for a handoff")]
-    NotHolder {
-        /// Who holds it.
-        holder: Holder,
     },
     /// An epoch that nobody was given.
     #[error("epoch {} has not begun: the session is in epoch {}", asked.0, epoch.0)]
@@ -178,11 +183,19 @@ pub enum Refused {
         /// The session's.
         epoch: Epoch,
     },
-    /// The head is another than the one that was seen or offered.
-    #[error("the session has moved on to turn {head}; read it and ask again from there")]
-    Moved {
-        /// Where it stands.
-        head: TurnId,
+}
+
+/// Why not.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The epoch is another.
+    #[error(transparent)]
+    Fenced(#[from] Fenced),
+    /// The epoch is right and the name is not.
+    #[error("`{holder}` holds this session; ask there for a handoff")]
+    NotHolder {
+        /// Who holds it.
+        holder: Holder,
     },
     /// The offer is for another session.
     #[error("this handoff is for session `{session}`")]
@@ -228,33 +241,52 @@ pub enum Refused {
     },
 }
 
+impl Tenure {
+    /// The epoch in which this one may write.
+    ///
+    /// # Errors
+    /// When somebody else holds the session.
+    pub fn admits(&self, by: &Holder) -> Result<Epoch, Refused> {
+        if *by == self.holder { Ok(self.epoch) } else { Err(Refused::NotHolder { holder: self.holder.clone() }) }
+    }
+
+    /// That what was begun in this epoch may be written now.
+    ///
+    /// # Errors
+    /// When the epoch is over, or has not begun.
+    pub fn fence(&self, epoch: Epoch) -> Result<(), Fenced> {
+        match epoch.cmp(&self.epoch) {
+            Ordering::Less => Err(Fenced::Over { holder: self.holder.clone(), epoch: self.epoch }),
+            Ordering::Equal => Ok(()),
+            Ordering::Greater => Err(Fenced::NotBegun { asked: epoch, epoch: self.epoch }),
+        }
+    }
+}
+
 impl Lease {
     /// The lease of a new session: who opens it holds it.
     #[must_use]
     pub fn new(session: SessionId, holder: Holder, head: TurnId) -> Self {
-        Self { session, epoch: Epoch(0), holder, head }
+        Self { session, tenure: Tenure { epoch: Epoch(0), holder }, head }
     }
 
-    /// Whether this may be written, and the lease that there is then.
+    /// The lease after a write that ends at `head`, by whoever learned this epoch from [`Tenure::admits`]. To write it
+    /// again changes nothing: a turn's id is the hash of what was said.
     ///
     /// # Errors
-    /// When the writer is not the holder any more or never was, or when the session has moved on.
-    pub fn write(&self, write: &Write) -> Result<Written, Refused> {
-        self.held(&write.by, write.epoch)?;
-        if self.head == write.head {
-            return Ok(Written { lease: self.clone(), again: true });
-        }
-        self.stands_at(write.seen)?;
-        Ok(Written { lease: Self { head: write.head, ..self.clone() }, again: false })
+    /// When the writer is not the holder any more.
+    pub fn write(&self, epoch: Epoch, head: TurnId) -> Result<Self, Fenced> {
+        self.tenure.fence(epoch)?;
+        Ok(Self { head, ..self.clone() })
     }
 
     /// Whether the session may be offered on these terms, and the offer to store.
     ///
     /// # Errors
-    /// When the giver does not hold the session, when it has moved on, or when the offer would expire at once.
+    /// When the giver does not hold the session, or when the offer would expire at once.
     pub fn offer(&self, terms: Terms, now_s: u64) -> Result<Offer, Refused> {
-        self.held(&terms.by, terms.epoch)?;
-        self.stands_at(terms.head)?;
+        self.tenure.fence(terms.epoch)?;
+        self.tenure.admits(&terms.by)?;
         not_expired(terms.expires_s, now_s)?;
         Ok(Offer {
             handoff: terms.handoff,
@@ -268,44 +300,63 @@ impl Lease {
         })
     }
 
-    /// Whether this offer may be accepted, and what there is then: the next epoch, with its holder.
+    /// Whether this one may read what is offered. It may do so as often as it likes while the offer is open.
+    ///
+    /// # Errors
+    /// When the offer is used, taken back, expired, void or for somebody else.
+    pub fn read(&self, offer: &Offer, by: &Holder, now_s: u64) -> Result<(), Refused> {
+        match &offer.state {
+            OfferState::Open => self.is_open(offer, by, now_s),
+            OfferState::Accepted { claim, .. } | OfferState::Branched { claim, .. } => Err(used_by(claim)),
+            OfferState::Revoked => Err(Refused::Revoked { from: offer.from.clone() }),
+        }
+    }
+
+    /// Whether this offer may be accepted, and what there is then: the next epoch, with its holder, at the turn that was
+    /// offered.
     ///
     /// # Errors
     /// When the offer is used, taken back, expired, void or for somebody else.
     pub fn accept(&self, offer: &Offer, claim: &Claim, now_s: u64) -> Result<Accepted, Refused> {
         self.concerns(offer)?;
-        match &offer.state {
-            OfferState::Accepted { claim: first, epoch } if first == claim => {
-                self.held(&claim.by, *epoch)?;
-                return Ok(Accepted { lease: self.clone(), offer: offer.clone(), again: true });
-            }
-            OfferState::Accepted { claim: first, .. } => {
-                return Err(Refused::AlreadyAccepted { by: first.by.clone() });
-            }
-            OfferState::Revoked => return Err(Refused::Revoked { from: offer.from.clone() }),
-            OfferState::Open => {}
+        if let OfferState::Accepted { claim: first, epoch } = &offer.state
+            && first == claim
+        {
+            self.tenure.fence(*epoch)?;
+            return Ok(Accepted { lease: self.clone(), offer: offer.clone(), again: true });
         }
-        if let Some(to) = offer.to.as_ref().filter(|to| **to != claim.by) {
-            return Err(Refused::ForSomebodyElse { to: to.clone() });
-        }
-        not_expired(offer.expires_s, now_s)?;
-        if offer.epoch != self.epoch {
-            return Err(Refused::Overtaken { holder: self.holder.clone() });
-        }
-        self.stands_at(offer.head)?;
+        self.read(offer, &claim.by, now_s)?;
         // No session is handed on 2⁶⁴ times.
-        let epoch = Epoch(self.epoch.0.saturating_add(1));
+        let epoch = Epoch(self.tenure.epoch.0.saturating_add(1));
+        let tenure = Tenure { epoch, holder: claim.by.clone() };
         Ok(Accepted {
-            lease: Self { epoch, holder: claim.by.clone(), ..self.clone() },
+            lease: Self { session: self.session.clone(), tenure, head: offer.head },
             offer: Offer { state: OfferState::Accepted { claim: claim.clone(), epoch }, ..offer.clone() },
             again: false,
         })
     }
 
+    /// Whether this offer may be used for a copy, `session`, that begins with what was said up to the turn that was
+    /// offered. The lease stays as it is.
+    ///
+    /// # Errors
+    /// When the offer is used, taken back, expired, void or for somebody else.
+    pub fn branch(&self, offer: &Offer, claim: &Claim, session: SessionId, now_s: u64) -> Result<Branched, Refused> {
+        self.concerns(offer)?;
+        if let OfferState::Branched { claim: first, session } = &offer.state
+            && first == claim
+        {
+            return Ok(Branched { session: session.clone(), offer: offer.clone(), again: true });
+        }
+        self.read(offer, &claim.by, now_s)?;
+        let state = OfferState::Branched { claim: claim.clone(), session: session.clone() };
+        Ok(Branched { session, offer: Offer { state, ..offer.clone() }, again: false })
+    }
+
     /// Whether this offer may be taken back, and the offer that there is then. To take it back twice is no fault.
     ///
     /// # Errors
-    /// When it was accepted before, or when somebody else offered it.
+    /// When it was used before, or when somebody else offered it.
     pub fn revoke(&self, offer: &Offer, by: &Holder) -> Result<Offer, Refused> {
         self.concerns(offer)?;
         if *by != offer.from {
@@ -313,26 +364,21 @@ impl Lease {
         }
         match &offer.state {
             OfferState::Open | OfferState::Revoked => Ok(Offer { state: OfferState::Revoked, ..offer.clone() }),
-            OfferState::Accepted { claim, .. } => Err(Refused::AlreadyAccepted { by: claim.by.clone() }),
+            OfferState::Accepted { claim, .. } | OfferState::Branched { claim, .. } => Err(used_by(claim)),
         }
     }
 
-    /// That `by` became the holder in `epoch` and still is.
-    fn held(&self, by: &Holder, epoch: Epoch) -> Result<(), Refused> {
-        if epoch < self.epoch {
-            return Err(Refused::Fenced { holder: self.holder.clone(), epoch: self.epoch });
+    /// That an offer nobody has used is for this one, and good.
+    fn is_open(&self, offer: &Offer, by: &Holder, now_s: u64) -> Result<(), Refused> {
+        self.concerns(offer)?;
+        if let Some(to) = offer.to.as_ref().filter(|to| *to != by) {
+            return Err(Refused::ForSomebodyElse { to: to.clone() });
         }
-        if epoch > self.epoch {
-            return Err(Refused::NotBegun { asked: epoch, epoch: self.epoch });
-        }
-        if *by != self.holder {
-            return Err(Refused::NotHolder { holder: self.holder.clone() });
+        not_expired(offer.expires_s, now_s)?;
+        if offer.epoch != self.tenure.epoch {
+            return Err(Refused::Overtaken { holder: self.tenure.holder.clone() });
         }
         Ok(())
-    }
-
-    fn stands_at(&self, head: TurnId) -> Result<(), Refused> {
-        if head == self.head { Ok(()) } else { Err(Refused::Moved { head: self.head }) }
     }
 
     fn concerns(&self, offer: &Offer) -> Result<(), Refused> {
@@ -342,6 +388,10 @@ impl Lease {
             Err(Refused::OtherSession { session: offer.session.clone() })
         }
     }
+}
+
+fn used_by(claim: &Claim) -> Refused {
+    Refused::AlreadyAccepted { by: claim.by.clone() }
 }
 
 fn not_expired(expires_s: u64, now_s: u64) -> Result<(), Refused> {

@@ -1,12 +1,13 @@
 //! The bus: sessions that outlive every model.
 //!
-//! [`recall`] finds a call's session before it is planned; [`keep`] writes down what was said, while it is said and when
+//! [`handoff`] lets another go on with one. [`recall`] finds a call's session before it is planned; [`keep`] writes down what was said, while it is said and when
 //! it is whole. The store is asked before an answer begins only where a session is not at hand (after a restart, or when
 //! a caller leaves its history to the bus).
 
 pub mod carry;
 pub mod conversations;
 pub(crate) mod derive;
+pub mod handoff;
 pub mod keep;
 pub(crate) mod link;
 pub mod look;
@@ -20,8 +21,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use commonwatt_core::admission::CallId;
+use commonwatt_core::lease::{Holder, Tenure};
 use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_core::turn::{NotATurnId, SessionId, Turn};
+use commonwatt_pass::{Keys, Seed};
 pub use commonwatt_store::{Cursor, Node, Page, Session, State};
 use commonwatt_store::{PATH_MAX, Store, StoreError};
 use commonwatt_wire::turns::{attachments_of, read_turn};
@@ -29,7 +32,7 @@ use commonwatt_wire::turns::{attachments_of, read_turn};
 use self::conversations::left_of;
 use self::keep::Journals;
 use self::link::Link;
-use self::warm::{Place, Tenure, Warm};
+use self::warm::{Place, Warm};
 
 /// What a caller wants of the bus for one call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,8 +54,10 @@ pub enum Wish {
 pub struct BusWorld {
     /// A new id (UUIDv7 as text).
     pub new_id: Arc<dyn Fn() -> CallId + Send + Sync>,
-    /// 32 random bytes, from which the salts of new sessions are made.
+    /// 32 random bytes, from which the salts of new sessions, and whatever else nobody may guess, are made.
     pub seed: [u8; 32],
+    /// 32 secret bytes that stay the same: the keys with which this node signs handoffs grow from them.
+    pub handoff_seed: [u8; 32],
     /// Milliseconds since 1970.
     pub unix_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// How long a session is kept after it was last used, in milliseconds; `None` for ever.
@@ -65,8 +70,12 @@ pub struct Bus {
     world: BusWorld,
     warm: Warm,
     journals: Journals,
-    /// Salts made so far.
-    salts: AtomicU64,
+    /// With which handoffs are signed.
+    keys: Keys,
+    /// How this node calls itself in them.
+    issuer: Arc<str>,
+    /// Draws made so far.
+    draws: AtomicU64,
     /// Whoever changes a conversation beside its answers: one at a time, since each reads what it changes.
     edits: tokio::sync::Mutex<()>,
 }
@@ -75,19 +84,16 @@ impl Bus {
     /// The bus over a store.
     #[must_use]
     pub fn new(store: Store, world: BusWorld) -> Arc<Self> {
-        Arc::new(Self {
-            store,
-            world,
-            warm: Warm::default(),
-            journals: Journals::default(),
-            salts: AtomicU64::new(0),
-            edits: tokio::sync::Mutex::new(()),
-        })
+        let keys = Keys::from_seed(Seed(world.handoff_seed));
+        let issuer = format!("node-{:.16}", keys.public().to_string()).into();
+        let (warm, journals, draws) = (Warm::default(), Journals::default(), AtomicU64::new(0));
+        let edits = tokio::sync::Mutex::new(());
+        Arc::new(Self { store, world, warm, journals, keys, issuer, draws, edits })
     }
 
-    /// The salt of a new session.
-    fn new_salt(&self) -> [u8; 32] {
-        let number = self.salts.fetch_add(1, Ordering::Relaxed);
+    /// 32 bytes that nobody can guess, another each time.
+    fn chance(&self) -> [u8; 32] {
+        let number = self.draws.fetch_add(1, Ordering::Relaxed);
         *blake3::keyed_hash(&self.world.seed, &number.to_le_bytes()).as_bytes()
     }
 
@@ -103,13 +109,19 @@ impl Bus {
             Some(tenure) => tenure,
             None => {
                 let found = self.store.session(session, principal).await.map_err(|error| refusal(&error))?;
+                if found.is_none() {
+                    self.not_passed_on(principal, session).await?;
+                }
                 let found = found.ok_or_else(unknown)?;
-                let tenure = Tenure { epoch: found.epoch, holder: found.holder.into() };
+                let tenure = Tenure { epoch: found.epoch, holder: Holder(found.holder.into()) };
                 self.warm.hold(session.clone(), tenure.clone());
                 tenure
             }
         };
-        if *tenure.holder == *principal { Ok(tenure) } else { Err(handed_over(&tenure.holder)) }
+        match tenure.admits(&Holder(principal.into())) {
+            Ok(_) => Ok(tenure),
+            Err(_) => Err(handed_over(&tenure.holder.0)),
+        }
     }
 
     /// The caller's session of that name or id.
@@ -118,11 +130,21 @@ impl Bus {
         let found = match named {
             Some(session) => Some(session),
             None => {
-                let by_id = self.store.session(&SessionId(name.into()), principal).await;
-                by_id.map_err(|error| refusal(&error))?
+                let id = SessionId(name.into());
+                let by_id = self.store.session(&id, principal).await.map_err(|error| refusal(&error))?;
+                if by_id.is_none() {
+                    self.not_passed_on(principal, &id).await?;
+                }
+                by_id
             }
         };
         Ok(found.filter(|session| session.erased_ms.is_none()))
+    }
+
+    /// Refuses whoever held a session and handed it on.
+    async fn not_passed_on(&self, principal: &str, session: &SessionId) -> Result<(), Refusal> {
+        let holder = self.store.passed_on(session, principal).await.map_err(|error| refusal(&error))?;
+        holder.map_or(Ok(()), |holder| Err(handed_over(&holder)))
     }
 
     /// The root of the caller's session of that name or id; `None` when there is none.
@@ -216,7 +238,9 @@ pub(crate) fn not_found(what: &str, id: &str) -> Refusal {
 }
 
 fn handed_over(holder: &str) -> Refusal {
-    let message = format!("this session was handed over to `{holder}`: ask for it back, or begin another");
+    let message = format!(
+        "this session was handed over to `{holder}`: ask there for a handoff, or begin another (`x-commonwatt-session: NAME`)"
+    );
     Refusal::new(RefusalKind::HandedOver, message)
 }
 

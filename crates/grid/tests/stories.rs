@@ -26,6 +26,8 @@ mod detached;
 mod doors;
 #[path = "stories/faults.rs"]
 mod faults;
+#[path = "stories/handoff.rs"]
+mod handoff;
 #[path = "stories/history.rs"]
 mod history;
 #[path = "stories/kept.rs"]

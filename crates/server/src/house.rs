@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 use crate::doors::Spoken;
 use crate::respond::Body;
 use crate::responses::Kept;
-use crate::{Lobby, admin, carry, doors, health, responses, sessions};
+use crate::{Lobby, admin, carry, doors, handoff, health, responses, sessions};
 
 /// A path that exists.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,6 +43,7 @@ enum Door {
     Sessions(sessions::At),
     Export,
     Import,
+    Handoff(handoff::Ask),
 }
 
 /// For whom models are listed.
@@ -91,7 +92,12 @@ impl Door {
             "/admin/v1/reload" => Self::Reload,
             "/admin/v1/export" => Self::Export,
             "/admin/v1/import" => Self::Import,
-            _ => return Self::of_session(path).or_else(|| Self::of_model(path)),
+            _ => {
+                return handoff::Ask::at(path)
+                    .map(Self::Handoff)
+                    .or_else(|| Self::of_session(path))
+                    .or_else(|| Self::of_model(path));
+            }
         })
     }
 
@@ -133,6 +139,7 @@ impl Door {
             | Self::Metrics
             | Self::Status
             | Self::Sessions(_) => Method::GET,
+            Self::Handoff(ask) => ask.method(),
         }
     }
 
@@ -158,7 +165,8 @@ impl Door {
             | Self::Status
             | Self::Explain
             | Self::Reload
-            | Self::Sessions(_) => doors::dialect_of(request.headers()),
+            | Self::Sessions(_)
+            | Self::Handoff(_) => doors::dialect_of(request.headers()),
             Self::Export | Self::Import => Dialect::OpenAiChat,
         }
     }
@@ -207,6 +215,7 @@ pub(crate) async fn enter(lobby: &Lobby, request: Request<Incoming>) -> Response
         Door::Sessions(at) => sessions::enter(lobby, at, request).await,
         Door::Export => carry::export(lobby, request).await,
         Door::Import => carry::import(lobby, request).await,
+        Door::Handoff(ask) => handoff::answer(lobby, ask, request).await,
     }
 }
 

@@ -12,6 +12,7 @@
 pub mod admin;
 pub mod carry;
 mod doors;
+mod handoff;
 mod health;
 mod house;
 pub mod listen;

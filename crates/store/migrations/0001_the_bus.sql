@@ -29,6 +29,7 @@ CREATE TABLE sessions (
 ) STRICT;
 CREATE UNIQUE INDEX sessions_by_name ON sessions (principal, name) WHERE name IS NOT NULL;
 CREATE INDEX sessions_by_principal ON sessions (principal, row);
+CREATE INDEX sessions_handed_over ON sessions (holder, row) WHERE holder <> principal;
 CREATE INDEX sessions_by_expiry ON sessions (expires_ms) WHERE expires_ms IS NOT NULL AND erased_ms IS NULL;
 
 CREATE TABLE turns (
@@ -109,13 +110,17 @@ CREATE TABLE handoffs (
     row        INTEGER PRIMARY KEY,
     id         BLOB    NOT NULL UNIQUE,
     session    INTEGER NOT NULL,
-    head       INTEGER NOT NULL,
+    head       INTEGER NOT NULL,                -- where whoever accepts begins
     epoch      INTEGER NOT NULL,                -- of the session when it was offered
     by         TEXT    NOT NULL,
+    audience   TEXT,                            -- who may accept; NULL: anybody who holds the token
     made_ms    INTEGER NOT NULL,
-    expires_ms INTEGER NOT NULL,
+    expires_s  INTEGER NOT NULL,
     used_ms    INTEGER,
     used_by    TEXT,
+    used_key   BLOB,                            -- by which a claimant that was not answered is known again
+    used_epoch INTEGER,                         -- the epoch that began; NULL when a copy did
+    copy       INTEGER,                         -- the session that began instead
     revoked_ms INTEGER,
     details    BLOB                             -- (sealed) NULL when erased
 ) STRICT;

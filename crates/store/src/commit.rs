@@ -106,7 +106,7 @@ pub struct Link {
 /// An answer that can be asked for by its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewResponse {
-    /// Unique for the principal.
+    /// Unique for the holder of the session.
     pub id: String,
     /// The turn it is.
     pub turn: TurnId,
@@ -177,7 +177,7 @@ impl Commit {
     }
 
     /// Its bytes, if all are within their bounds.
-    fn check(&self) -> Result<usize, StoreError> {
+    pub(crate) fn check(&self) -> Result<usize, StoreError> {
         let rows = self.turns.len() + self.links.len() + self.responses.len() + self.blobs.len();
         bound("a commit's number of rows", rows, COMMIT_ROWS_MAX)?;
         let begin = self.begin.iter().flat_map(|begin| {
@@ -209,7 +209,7 @@ impl Commit {
     }
 }
 
-fn apply(desk: &Desk<'_>, commit: &Commit) -> Result<(), StoreError> {
+pub(crate) fn apply(desk: &Desk<'_>, commit: &Commit) -> Result<(), StoreError> {
     let held = match (Held::find(desk.db, &commit.session)?, &commit.begin) {
         (Some(held), Some(begin)) if held.principal != begin.principal || held.root != begin.root => {
             return Err(StoreError::Conflict { what: "session" });
@@ -218,8 +218,8 @@ fn apply(desk: &Desk<'_>, commit: &Commit) -> Result<(), StoreError> {
         (None, Some(begin)) => begin_session(desk, commit, begin)?,
         (None, None) => return Err(StoreError::UnknownSession),
     };
-    held.fence(commit.epoch)?;
     let sealer = held.sealer(desk.keys)?;
+    let lease = held.lease.write(commit.epoch, commit.head.unwrap_or(held.lease.head))?;
     let added = add_turns(desk, &held, &sealer, &commit.turns)?;
     add_links(desk, &held, &commit.links)?;
     add_responses(desk, &held, &sealer, &commit.responses)?;
@@ -227,10 +227,10 @@ fn apply(desk: &Desk<'_>, commit: &Commit) -> Result<(), StoreError> {
     if let Some(call) = &commit.end_journal {
         journals::end(desk.db, held.row, call)?;
     }
-    let head = commit.head.map(|head| held.known_turn(desk.db, &head)).transpose()?;
+    let head = held.known_turn(desk.db, &lease.head)?;
     desk.db
         .prepare_cached(
-            "UPDATE sessions SET head = coalesce(?2, head), turns = turns + ?3, updated_ms = max(updated_ms, ?4), \
+            "UPDATE sessions SET head = ?2, turns = turns + ?3, updated_ms = max(updated_ms, ?4), \
              expires_ms = coalesce(?5, expires_ms) WHERE row = ?1",
         )?
         .execute((held.row, head, added, desk.now_ms, commit.expires_ms))?;
@@ -318,13 +318,16 @@ fn add_links(desk: &Desk<'_>, held: &Held, links: &[Link]) -> Result<(), StoreEr
     Ok(())
 }
 
+/// Under the name of who holds the session: whoever made an answer asks for it.
 fn add_responses(desk: &Desk<'_>, held: &Held, sealer: &Sealer, responses: &[NewResponse]) -> Result<(), StoreError> {
     for response in responses {
         let turn = held.known_turn(desk.db, &response.turn)?;
         let mut rows =
             desk.db.prepare_cached("SELECT session, turn FROM responses WHERE principal = ?1 AND id = ?2")?;
         let there = rows
-            .query_row((&held.principal, &response.id), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+            .query_row((&*held.lease.tenure.holder.0, &response.id), |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+            })
             .optional()?;
         match there {
             Some(there) if there == (held.row, turn) => continue,
@@ -334,7 +337,7 @@ fn add_responses(desk: &Desk<'_>, held: &Held, sealer: &Sealer, responses: &[New
         let body = sealer.seal(held.place(Kind::Response, response.id.as_bytes()), &response.body)?;
         desk.db
             .prepare_cached("INSERT INTO responses (principal, id, session, turn, body) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute((&held.principal, &response.id, held.row, turn, body))?;
+            .execute((&*held.lease.tenure.holder.0, &response.id, held.row, turn, body))?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use commonwatt_core::lease::Fenced;
 use commonwatt_core::turn::{Epoch, TurnId};
 
 /// Who can mend it.
@@ -175,6 +176,15 @@ impl StoreError {
             | Self::NotAStore(_)
             | Self::Exists(_)
             | Self::Damaged { .. } => Again::WhenMended,
+        }
+    }
+}
+
+impl From<Fenced> for StoreError {
+    fn from(fenced: Fenced) -> Self {
+        match fenced {
+            Fenced::Over { holder, epoch } => Self::Fenced { holder: holder.0.to_string(), epoch },
+            Fenced::NotBegun { asked: _, epoch } => Self::EpochNotGiven(epoch),
         }
     }
 }

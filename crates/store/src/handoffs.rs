@@ -1,11 +1,14 @@
-//! Handing a session over: an offer is accepted once, and from then on the previous holder is fenced off.
+//! Handing a session over. What is allowed is decided by [`commonwatt_core::lease`] alone: here the lease and the offer
+//! are read, the decision is asked for, and what it gives is written, all in one transaction of the one writer.
 
 use bytes::Bytes;
+use commonwatt_core::lease::{Accepted, Branched, Claim, HandoffId, Holder, Lease, Offer, OfferState, Refused, Terms};
 use commonwatt_core::turn::{Epoch, SessionId, TurnId};
-use rusqlite::OptionalExtension;
+use rusqlite::{OptionalExtension, Row};
 
 use crate::Store;
-use crate::commit::{BODY_BYTES_MAX, bound, bound_numbers, bound_texts};
+use crate::blobs;
+use crate::commit::{BODY_BYTES_MAX, Commit, apply, bound, bound_numbers, bound_texts};
 use crate::error::StoreError;
 use crate::readers::View;
 use crate::seal::Kind;
@@ -18,18 +21,10 @@ const TOKEN_BLOCKS_MAX: usize = 256;
 /// The offer of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewHandoff {
-    /// Its id, which a token names.
-    pub id: [u8; 16],
     /// The session offered.
     pub session: SessionId,
-    /// Where it is to be continued.
-    pub head: TurnId,
-    /// The holder's epoch: who is fenced off has nothing to offer.
-    pub epoch: Epoch,
-    /// Who offers it.
-    pub by: String,
-    /// Until when.
-    pub expires_ms: u64,
+    /// By whom, to whom, until when.
+    pub terms: Terms,
     /// What else is agreed.
     pub details: Bytes,
 }
@@ -37,123 +32,104 @@ pub struct NewHandoff {
 /// An offer as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handoff {
-    /// As it was made.
-    pub offer: NewHandoff,
-    /// When it was made.
+    /// The offer, and what became of it. That it expired is for whoever has the time to say.
+    pub offer: Offer,
+    /// What else is agreed. Gone when erased.
+    pub details: Bytes,
+    /// When it was made, in milliseconds since 1970.
     pub made_ms: u64,
-    /// What became of it. That it expired is for whoever has the time to say.
-    pub state: HandoffState,
+    /// When it was used.
+    pub used_ms: Option<u64>,
 }
 
-/// What became of an offer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HandoffState {
-    /// Nothing yet.
-    Open,
-    /// It was accepted.
-    Used {
-        /// When.
-        at_ms: u64,
-        /// The holder since.
-        holder: String,
-    },
-    /// It was taken back.
-    Revoked {
-        /// When.
-        at_ms: u64,
-    },
-}
-
-/// The wish to take over.
+/// The wish to use an offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accept {
     /// The offer.
-    pub id: [u8; 16],
+    pub handoff: HandoffId,
     /// The revocation ids of the token that named it: none may have been revoked.
     pub token_revocation_ids: Vec<Vec<u8>>,
-    /// Who will hold the session.
-    pub holder: String,
-    /// The time, for the offer's end.
-    pub now_ms: u64,
+    /// Who wants it.
+    pub claim: Claim,
 }
 
-/// What was taken over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepted {
-    /// The session.
-    pub session: SessionId,
-    /// Where it is to be continued.
-    pub head: TurnId,
-    /// The new holder's epoch.
-    pub epoch: Epoch,
-}
-
-/// Why a session was not taken over.
+/// Why a session was not offered, read, taken over or copied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotAccepted {
+pub enum HandoffError {
     /// There is no such offer.
     #[error("there is no such handoff")]
     Unknown,
-    /// Somebody was first.
-    #[error("the handoff was accepted already")]
-    Used,
-    /// It, or the token that names it, was taken back.
-    #[error("the handoff was revoked")]
-    Revoked,
-    /// Its time is over.
-    #[error("the handoff has expired")]
-    Expired,
-    /// The session was erased.
-    #[error("the session was erased")]
-    Erased,
-    /// The session was handed over otherwise since.
-    #[error("the session was handed over otherwise since this handoff was offered")]
-    Stale,
+    /// The token, or one that it was narrowed from, was taken back.
+    #[error("this handoff's token was revoked; ask for another")]
+    TokenRevoked,
+    /// The lease says no.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// The store could not tell.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
+/// What a decision came to: a refusal is an outcome, not a fault, since nothing was written.
+type Outcome<T> = Result<Result<T, HandoffError>, StoreError>;
+
 impl Store {
-    /// Offers a session. An offer that exists already is left as it is.
+    /// Offers a session; the offer that is stored. One that exists already is left as it is.
     ///
     /// # Errors
-    /// [`StoreError::UnknownSession`], [`StoreError::UnknownTurn`], [`StoreError::Fenced`], [`StoreError::Erased`],
+    /// The lease's refusal; [`StoreError::UnknownSession`], [`StoreError::UnknownTurn`], [`StoreError::Erased`],
     /// [`StoreError::Conflict`] for an id of another session, [`StoreError::TooLarge`], or the disk's.
-    pub async fn offer(&self, offer: NewHandoff) -> Result<(), StoreError> {
-        bound("a body", offer.details.len(), BODY_BYTES_MAX)?;
-        bound_texts([&*offer.by])?;
-        bound_numbers([offer.expires_ms, offer.epoch.0])?;
-        self.write(offer.details.len(), move |desk| offer_now(desk, &offer)).await
+    pub async fn offer(&self, new: NewHandoff) -> Result<Offer, HandoffError> {
+        bound("a body", new.details.len(), BODY_BYTES_MAX)?;
+        bound_texts([&*new.terms.by.0].into_iter().chain(new.terms.to.as_ref().map(|to| &*to.0)))?;
+        bound_numbers([new.terms.expires_s, new.terms.epoch.0])?;
+        self.write(new.details.len(), move |desk| outcome(offer_now(desk, &new))).await?
     }
 
-    /// Takes a session over: once for each offer. The session's epoch rises by one, its holder is the new one.
+    /// The offer, if its session may be read with it now.
     ///
     /// # Errors
-    /// See [`NotAccepted`].
-    pub async fn accept(&self, accept: Accept) -> Result<Accepted, NotAccepted> {
-        bound("a token's number of blocks", accept.token_revocation_ids.len(), TOKEN_BLOCKS_MAX)?;
-        bound_texts([&*accept.holder])?;
-        // A refusal is an outcome, not a fault: nothing was written, hence nothing is to be undone.
-        self.write(0, move |desk| match accept_now(desk, &accept) {
-            Err(NotAccepted::Store(error)) => Err(error),
-            outcome => Ok(outcome),
+    /// See [`HandoffError`].
+    pub async fn read_offered(&self, accept: Accept) -> Result<Offer, HandoffError> {
+        accept.check()?;
+        // The writer is asked, so that whatever was queued before counts.
+        self.write(0, move |desk| {
+            outcome(find(desk, &accept).and_then(|found| {
+                found.held.lease.read(&found.offer, &accept.claim.by, now_s(desk))?;
+                Ok(found.offer)
+            }))
         })
         .await?
     }
 
-    /// Takes an offer back; false when it is unknown or was accepted already.
+    /// Takes a session over: the lease goes to the claimant, with the next epoch, at the turn that was offered. To ask
+    /// again with the same claim is no fault.
     ///
     /// # Errors
-    /// The disk's.
-    pub async fn revoke(&self, id: [u8; 16]) -> Result<bool, StoreError> {
-        self.write(0, move |desk| {
-            let mut revoke = desk.db.prepare_cached(
-                "UPDATE handoffs SET revoked_ms = coalesce(revoked_ms, ?2) WHERE id = ?1 AND used_ms IS NULL",
-            )?;
-            Ok(revoke.execute((id, desk.now_ms))? > 0)
-        })
-        .await
+    /// See [`HandoffError`].
+    pub async fn accept(&self, accept: Accept) -> Result<Accepted, HandoffError> {
+        accept.check()?;
+        self.write(0, move |desk| outcome(accept_now(desk, &accept))).await?
+    }
+
+    /// Begins a session of the claimant's own with an offer, by `copy`, which begins it. To ask again with the same claim
+    /// is no fault: the session that began the first time is told again, and `copy` is not written.
+    ///
+    /// # Errors
+    /// See [`HandoffError`]; and what [`Store::commit`] may say of the copy.
+    pub async fn branch(&self, accept: Accept, copy: Commit) -> Result<Branched, HandoffError> {
+        accept.check()?;
+        let size = copy.check()?;
+        let copy = blobs::check(copy).await?;
+        self.write(size, move |desk| outcome(branch_now(desk, &accept, &copy))).await?
+    }
+
+    /// Takes an offer back.
+    ///
+    /// # Errors
+    /// See [`HandoffError`]: only the giver may, and only before it is used.
+    pub async fn revoke(&self, handoff: HandoffId, by: Holder) -> Result<Offer, HandoffError> {
+        self.write(0, move |desk| outcome(revoke_now(desk, &handoff, &by))).await?
     }
 
     /// From now on no handoff is accepted with a token that brings one of these revocation ids.
@@ -170,6 +146,22 @@ impl Store {
         .await
     }
 
+    /// Who holds a session that was handed to this principal once and is not its any more; none if it never was.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub async fn passed_on(&self, session: &SessionId, by: &str) -> Result<Option<String>, StoreError> {
+        let (session, by) = (session.clone(), by.to_owned());
+        self.read(move |view| {
+            let mut rows = view.db.prepare_cached(
+                "SELECT s.holder FROM sessions s JOIN handoffs h ON h.session = s.row WHERE s.id = ?1 \
+                 AND s.holder <> ?2 AND s.erased_ms IS NULL AND h.used_by = ?2 AND h.used_epoch IS NOT NULL LIMIT 1",
+            )?;
+            Ok(rows.query_row([&*session.0, &*by], |row| row.get(0)).optional()?)
+        })
+        .await
+    }
+
     /// The offers of a session, the newest first; at most [`crate::PAGE_MAX`].
     ///
     /// # Errors
@@ -180,83 +172,117 @@ impl Store {
     }
 }
 
+impl Accept {
+    fn check(&self) -> Result<(), StoreError> {
+        bound("a token's number of blocks", self.token_revocation_ids.len(), TOKEN_BLOCKS_MAX)?;
+        bound_texts([&*self.claim.by.0])
+    }
+}
+
 /// Forgets what was agreed; who handed over to whom stays.
 pub(crate) fn erase(desk: &Desk<'_>, session: i64) -> Result<(), StoreError> {
     desk.db.prepare_cached("UPDATE handoffs SET details = NULL WHERE session = ?1")?.execute([session])?;
     Ok(())
 }
 
-fn offer_now(desk: &Desk<'_>, offer: &NewHandoff) -> Result<(), StoreError> {
-    let held = Held::get(desk.db, &offer.session)?;
-    held.fence(offer.epoch)?;
-    let head = held.known_turn(desk.db, &offer.head)?;
-    let mut rows = desk.db.prepare_cached("SELECT session FROM handoffs WHERE id = ?1")?;
-    match rows.query_row([offer.id], |row| row.get::<_, i64>(0)).optional()? {
-        Some(session) if session == held.row => return Ok(()),
-        Some(_) => return Err(StoreError::Conflict { what: "handoff" }),
+/// Only a fault of the store undoes what was written for a decision.
+fn outcome<T>(decided: Result<T, HandoffError>) -> Outcome<T> {
+    match decided {
+        Err(HandoffError::Store(error)) => Err(error),
+        other => Ok(other),
+    }
+}
+
+fn now_s(desk: &Desk<'_>) -> u64 {
+    desk.now_ms / 1_000
+}
+
+fn offer_now(desk: &Desk<'_>, new: &NewHandoff) -> Result<Offer, HandoffError> {
+    let held = Held::get(desk.db, &new.session)?;
+    let sealer = held.sealer(desk.keys)?;
+    let id = new.terms.handoff;
+    match load(desk, &id)? {
+        Some((of, row)) if of.row == held.row => return Ok(row.offer(&of)?),
+        Some(_) => return Err(StoreError::Conflict { what: "handoff" }.into()),
         None => {}
     }
-    let details = held.sealer(desk.keys)?.seal(held.place(Kind::Handoff, &offer.id), &offer.details)?;
-    desk.db
+    let offer = held.lease.offer(new.terms.clone(), now_s(desk))?;
+    let head = held.known_turn(desk.db, &offer.head)?;
+    let details = sealer.seal(held.place(Kind::Handoff, &id.0), &new.details)?;
+    let mut insert = desk
+        .db
         .prepare_cached(
-            "INSERT INTO handoffs (id, session, head, epoch, by, made_ms, expires_ms, details) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?
-        .execute((offer.id, held.row, head, offer.epoch.0, &offer.by, desk.now_ms, offer.expires_ms, details))?;
-    Ok(())
+            "INSERT INTO handoffs (id, session, head, epoch, by, audience, made_ms, expires_s, details) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )
+        .map_err(StoreError::from)?;
+    let row = rusqlite::params![
+        id.0,
+        held.row,
+        head,
+        offer.epoch.0,
+        &*offer.from.0,
+        offer.to.as_ref().map(|to| &*to.0),
+        desk.now_ms,
+        offer.expires_s,
+        details,
+    ];
+    insert.execute(row).map_err(StoreError::from)?;
+    Ok(offer)
 }
 
-/// An offer as the writer sees it.
-struct Offered {
+fn accept_now(desk: &Desk<'_>, accept: &Accept) -> Result<Accepted, HandoffError> {
+    let Found { row, held, offer } = find(desk, accept)?;
+    let accepted = held.lease.accept(&offer, &accept.claim, now_s(desk))?;
+    if !accepted.again {
+        write_lease(desk, &held, &accepted.lease)?;
+        write_use(desk, row, &accepted.offer)?;
+    }
+    Ok(accepted)
+}
+
+fn branch_now(desk: &Desk<'_>, accept: &Accept, copy: &Commit) -> Result<Branched, HandoffError> {
+    let Found { row, held, offer } = find(desk, accept)?;
+    let branched = held.lease.branch(&offer, &accept.claim, copy.session.clone(), now_s(desk))?;
+    if !branched.again {
+        apply(desk, copy)?;
+        // A copy is as sensitive as what it was made of, and is forgotten when that is.
+        desk.db
+            .prepare_cached(
+                "UPDATE sessions SET (data_class, expires_ms) = \
+                 (SELECT data_class, expires_ms FROM sessions WHERE row = ?1) WHERE id = ?2",
+            )
+            .and_then(|mut update| update.execute((held.row, &*branched.session.0)))
+            .map_err(StoreError::from)?;
+        write_use(desk, row, &branched.offer)?;
+    }
+    Ok(branched)
+}
+
+fn revoke_now(desk: &Desk<'_>, handoff: &HandoffId, by: &Holder) -> Result<Offer, HandoffError> {
+    let (held, row) = load(desk, handoff)?.ok_or(HandoffError::Unknown)?;
+    let number = row.row;
+    let revoked = held.lease.revoke(&row.offer(&held)?, by)?;
+    write_use(desk, number, &revoked)?;
+    Ok(revoked)
+}
+
+/// An offer that somebody wants to use, and the session that it is for.
+struct Found {
     row: i64,
-    session: i64,
-    head: Option<TurnId>,
-    epoch: Epoch,
-    expires_ms: u64,
-    is_used: bool,
-    is_revoked: bool,
+    held: Held,
+    offer: Offer,
 }
 
-fn accept_now(desk: &Desk<'_>, accept: &Accept) -> Result<Accepted, NotAccepted> {
-    let offered = find(desk, &accept.id)?.ok_or(NotAccepted::Unknown)?;
-    let held = Held::at(desk.db, offered.session)?;
+fn find(desk: &Desk<'_>, accept: &Accept) -> Result<Found, HandoffError> {
+    let (held, row) = load(desk, &accept.handoff)?.ok_or(HandoffError::Unknown)?;
     if held.is_erased() {
-        return Err(NotAccepted::Erased);
+        return Err(StoreError::Erased.into());
     }
-    if offered.is_used {
-        return Err(NotAccepted::Used);
+    if brings_a_revoked(desk, &accept.token_revocation_ids)? {
+        return Err(HandoffError::TokenRevoked);
     }
-    if offered.is_revoked || brings_a_revoked(desk, &accept.token_revocation_ids)? {
-        return Err(NotAccepted::Revoked);
-    }
-    if offered.expires_ms <= accept.now_ms {
-        return Err(NotAccepted::Expired);
-    }
-    if offered.epoch != held.epoch {
-        return Err(NotAccepted::Stale);
-    }
-    let epoch = Epoch(held.epoch.0 + 1);
-    take_over(desk, &offered, epoch, &accept.holder)?;
-    Ok(Accepted { session: held.id, head: offered.head.unwrap_or(held.root), epoch })
-}
-
-fn find(desk: &Desk<'_>, id: &[u8; 16]) -> Result<Option<Offered>, StoreError> {
-    let mut rows = desk.db.prepare_cached(
-        "SELECT h.row, h.session, t.id, h.epoch, h.expires_ms, h.used_ms IS NOT NULL, h.revoked_ms IS NOT NULL \
-         FROM handoffs h LEFT JOIN turns t ON t.row = h.head WHERE h.id = ?1",
-    )?;
-    let offered = rows.query_row([id], |row| {
-        Ok(Offered {
-            row: row.get(0)?,
-            session: row.get(1)?,
-            head: row.get::<_, Option<_>>(2)?.map(TurnId),
-            epoch: Epoch(row.get(3)?),
-            expires_ms: row.get(4)?,
-            is_used: row.get(5)?,
-            is_revoked: row.get(6)?,
-        })
-    });
-    Ok(offered.optional()?)
+    Ok(Found { row: row.row, offer: row.offer(&held)?, held })
 }
 
 fn brings_a_revoked(desk: &Desk<'_>, ids: &[Vec<u8>]) -> Result<bool, StoreError> {
@@ -269,46 +295,110 @@ fn brings_a_revoked(desk: &Desk<'_>, ids: &[Vec<u8>]) -> Result<bool, StoreError
     Ok(false)
 }
 
-fn take_over(desk: &Desk<'_>, offered: &Offered, epoch: Epoch, holder: &str) -> Result<(), StoreError> {
+/// An offer's row, as far as the lease decides about it.
+struct OfferRow {
+    row: i64,
+    session: i64,
+    id: HandoffId,
+    head: Option<TurnId>,
+    epoch: Epoch,
+    from: Holder,
+    to: Option<Holder>,
+    expires_s: u64,
+    used: Option<Claim>,
+    used_epoch: Option<Epoch>,
+    copy: Option<SessionId>,
+    is_revoked: bool,
+}
+
+/// The columns that [`OfferRow::read`] needs, in its order.
+const COLUMNS: &str = "SELECT h.row, h.session, h.id, t.id, h.epoch, h.by, h.audience, h.expires_s, h.used_by, \
+     h.used_key, h.used_epoch, c.id, h.revoked_ms IS NOT NULL, h.details, h.made_ms, h.used_ms \
+     FROM handoffs h LEFT JOIN turns t ON t.row = h.head LEFT JOIN sessions c ON c.row = h.copy WHERE ";
+
+impl OfferRow {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let holder = |at| Ok::<_, rusqlite::Error>(row.get::<_, Option<String>>(at)?.map(|name| Holder(name.into())));
+        let used = holder(8)?.zip(row.get::<_, Option<[u8; 16]>>(9)?).map(|(by, key)| Claim { by, key });
+        Ok(Self {
+            row: row.get(0)?,
+            session: row.get(1)?,
+            id: HandoffId(row.get(2)?),
+            head: row.get::<_, Option<_>>(3)?.map(TurnId),
+            epoch: Epoch(row.get(4)?),
+            from: Holder(row.get::<_, String>(5)?.into()),
+            to: holder(6)?,
+            expires_s: row.get(7)?,
+            used,
+            used_epoch: row.get::<_, Option<u64>>(10)?.map(Epoch),
+            copy: row.get::<_, Option<String>>(11)?.map(|id| SessionId(id.into())),
+            is_revoked: row.get(12)?,
+        })
+    }
+
+    /// The offer, which is of this session.
+    fn offer(self, held: &Held) -> Result<Offer, StoreError> {
+        let state = match (self.used, self.used_epoch, self.copy) {
+            (None, _, _) if self.is_revoked => OfferState::Revoked,
+            (None, _, _) => OfferState::Open,
+            (Some(claim), Some(epoch), _) => OfferState::Accepted { claim, epoch },
+            (Some(claim), None, Some(session)) => OfferState::Branched { claim, session },
+            (Some(_), None, None) => return Err(StoreError::Damaged { what: "a handoff" }),
+        };
+        let Self { id: handoff, epoch, from, to, expires_s, .. } = self;
+        let head = self.head.unwrap_or(held.root);
+        Ok(Offer { handoff, session: held.id.clone(), head, epoch, from, to, expires_s, state })
+    }
+}
+
+/// The offer of this id, with its session.
+fn load(desk: &Desk<'_>, id: &HandoffId) -> Result<Option<(Held, OfferRow)>, StoreError> {
+    let mut rows = desk.db.prepare_cached(&format!("{COLUMNS}h.id = ?1"))?;
+    let Some(row) = rows.query_row([id.0], OfferRow::read).optional()? else { return Ok(None) };
+    Ok(Some((Held::at(desk.db, row.session)?, row)))
+}
+
+fn write_lease(desk: &Desk<'_>, held: &Held, lease: &Lease) -> Result<(), StoreError> {
+    let head = held.known_turn(desk.db, &lease.head)?;
     desk.db
-        .prepare_cached("UPDATE sessions SET epoch = ?2, holder = ?3, updated_ms = max(updated_ms, ?4) WHERE row = ?1")?
-        .execute((offered.session, epoch.0, holder, desk.now_ms))?;
-    desk.db.prepare_cached("UPDATE handoffs SET used_ms = ?2, used_by = ?3 WHERE row = ?1")?.execute((
-        offered.row,
-        desk.now_ms,
-        holder,
-    ))?;
+        .prepare_cached(
+            "UPDATE sessions SET epoch = ?2, holder = ?3, head = ?4, updated_ms = max(updated_ms, ?5) WHERE row = ?1",
+        )?
+        .execute((held.row, lease.tenure.epoch.0, &*lease.tenure.holder.0, head, desk.now_ms))?;
+    Ok(())
+}
+
+/// Writes what became of an offer.
+fn write_use(desk: &Desk<'_>, row: i64, offer: &Offer) -> Result<(), StoreError> {
+    let (claim, epoch, copy) = match &offer.state {
+        OfferState::Open => return Ok(()),
+        OfferState::Revoked => {
+            let mut revoke =
+                desk.db.prepare_cached("UPDATE handoffs SET revoked_ms = coalesce(revoked_ms, ?2) WHERE row = ?1")?;
+            revoke.execute((row, desk.now_ms))?;
+            return Ok(());
+        }
+        OfferState::Accepted { claim, epoch } => (claim, Some(epoch.0), None),
+        OfferState::Branched { claim, session } => (claim, None, Some(Held::get(desk.db, session)?.row)),
+    };
+    desk.db
+        .prepare_cached(
+            "UPDATE handoffs SET used_ms = ?2, used_by = ?3, used_key = ?4, used_epoch = ?5, copy = ?6 WHERE row = ?1",
+        )?
+        .execute((row, desk.now_ms, &*claim.by.0, claim.key, epoch, copy))?;
     Ok(())
 }
 
 fn list(view: &View<'_>, held: &Held) -> Result<Vec<Handoff>, StoreError> {
     let sealer = if held.is_erased() { None } else { Some(held.sealer(view.keys)?) };
-    let mut rows = view.db.prepare_cached(
-        "SELECT h.id, t.id, h.epoch, h.by, h.expires_ms, h.details, h.made_ms, h.used_ms, h.used_by, h.revoked_ms \
-         FROM handoffs h LEFT JOIN turns t ON t.row = h.head WHERE h.session = ?1 ORDER BY h.row DESC LIMIT ?2",
-    )?;
+    let mut rows = view.db.prepare_cached(&format!("{COLUMNS}h.session = ?1 ORDER BY h.row DESC LIMIT ?2"))?;
     let rows = rows.query_and_then((held.row, crate::PAGE_MAX as u64), |row| {
-        let id: [u8; 16] = row.get(0)?;
-        let details = match (&sealer, row.get::<_, Option<Vec<u8>>>(5)?) {
-            (Some(sealer), Some(details)) => sealer.open(held.place(Kind::Handoff, &id), details)?,
+        let offer = OfferRow::read(row)?.offer(held)?;
+        let details = match (&sealer, row.get::<_, Option<Vec<u8>>>(13)?) {
+            (Some(sealer), Some(details)) => sealer.open(held.place(Kind::Handoff, &offer.handoff.0), details)?,
             (None, _) | (_, None) => Bytes::new(),
         };
-        let used = row.get::<_, Option<u64>>(7)?.zip(row.get::<_, Option<String>>(8)?);
-        let state = match (used, row.get::<_, Option<u64>>(9)?) {
-            (Some((at_ms, holder)), _) => HandoffState::Used { at_ms, holder },
-            (None, Some(at_ms)) => HandoffState::Revoked { at_ms },
-            (None, None) => HandoffState::Open,
-        };
-        let offer = NewHandoff {
-            id,
-            session: held.id.clone(),
-            head: row.get::<_, Option<_>>(1)?.map_or(held.root, TurnId),
-            epoch: Epoch(row.get(2)?),
-            by: row.get(3)?,
-            expires_ms: row.get(4)?,
-            details,
-        };
-        Ok(Handoff { offer, made_ms: row.get(6)?, state })
+        Ok(Handoff { offer, details, made_ms: row.get(14)?, used_ms: row.get(15)? })
     })?;
     rows.collect()
 }

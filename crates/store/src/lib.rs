@@ -17,7 +17,7 @@
 //! | read what was said | [`Store::path`], [`Store::tail`], [`Store::tree`], [`Store::response`], [`Store::blob`] |
 //! | keep an answer while it comes | [`Store::journal_begin`], [`Store::journal_append`], [`Store::journal_append_soon`], [`Store::journal_end`] |
 //! | learn what was under way when the process died | [`Store::open_journals`] |
-//! | hand a session over | [`Store::offer`], [`Store::accept`], [`Store::revoke`], [`Store::handoffs`] |
+//! | hand a session over | [`Store::offer`], [`Store::read_offered`], [`Store::accept`], [`Store::branch`], [`Store::revoke`], [`Store::handoffs`] |
 //! | keep what was derived from a turn | [`Store::put_derived`], [`Store::derived`] |
 //! | forget | [`Store::erase`], [`Store::expire`], [`Store::delete_response`] |
 //! | copy, close | [`Store::backup`], [`Store::close`] |
@@ -64,7 +64,7 @@ pub use self::commit::{
 };
 pub use self::erase::EXPIRE_MAX;
 pub use self::error::{Again, StoreError, Whose};
-pub use self::handoffs::{Accept, Accepted, Handoff, HandoffState, NewHandoff, NotAccepted};
+pub use self::handoffs::{Accept, Handoff, HandoffError, NewHandoff};
 pub use self::journals::{Journal, JournalHead};
 pub use self::key::{NodeKey, NodeKeyError};
 pub use self::sessions::{Cursor, PAGE_MAX, Page, Session};
@@ -148,6 +148,14 @@ impl Store {
         work: impl Fn(&Desk<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.0.writer.write(size, work).await
+    }
+
+    /// Returns when whatever was queued before is on disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`] or the disk's.
+    pub async fn settled(&self) -> Result<(), StoreError> {
+        self.write(0, |_| Ok(())).await
     }
 
     /// So that nothing deleted is left in the log.

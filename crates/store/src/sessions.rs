@@ -1,5 +1,6 @@
 //! Sessions: one row each.
 
+use commonwatt_core::lease::{Holder, Lease, Tenure};
 use commonwatt_core::turn::{Epoch, SessionId, TurnId};
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -71,16 +72,21 @@ impl Store {
             .await
     }
 
-    /// The principal's session of this name.
+    /// The principal's session of this name; else the one of this name that was handed to the principal last.
     ///
     /// # Errors
     /// The disk's.
     pub async fn session_named(&self, principal: &str, name: &str) -> Result<Option<Session>, StoreError> {
         let (principal, name) = (principal.to_owned(), name.to_owned());
-        self.read(move |view| one(view, "s.principal = ?1 AND s.name = ?2", [&principal, &name])).await
+        self.read(move |view| {
+            let own = one(view, "s.principal = ?1 AND s.name = ?2", [&principal, &name])?;
+            let handed = "s.holder = ?1 AND s.holder <> s.principal AND s.name = ?2 ORDER BY s.row DESC LIMIT 1";
+            own.map_or_else(|| one(view, handed, [&principal, &name]), |own| Ok(Some(own)))
+        })
+        .await
     }
 
-    /// Sessions, the last begun first: the principal's, or everybody's. At most [`PAGE_MAX`] at once. A session that
+    /// Sessions, the last begun first: the principal's and those that it holds, or everybody's. At most [`PAGE_MAX`] at once. A session that
     /// is written to between two pages keeps its place.
     ///
     /// # Errors
@@ -109,8 +115,15 @@ fn one(view: &View<'_>, filter: &str, values: [&str; 2]) -> Result<Option<Sessio
 }
 
 fn page(view: &View<'_>, principal: Option<&str>, from: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+    // Each half goes along its index, so a page costs no more than itself.
     let filter = match principal {
-        Some(_) => "s.principal = ?1",
+        Some(_) => {
+            "s.row IN (SELECT row FROM ( \
+                 SELECT row FROM sessions WHERE principal = ?1 AND row < ?2 ORDER BY row DESC LIMIT ?3) \
+             UNION ALL SELECT row FROM ( \
+                 SELECT row FROM sessions WHERE holder = ?1 AND holder <> principal AND row < ?2 \
+                 ORDER BY row DESC LIMIT ?3))"
+        }
         None => "?1 IS NULL",
     };
     let below = from.map_or(NUMBER_MAX, |Cursor(row)| row.min(NUMBER_MAX));
@@ -178,8 +191,7 @@ pub(crate) struct Held {
     pub(crate) id: SessionId,
     pub(crate) principal: String,
     pub(crate) root: TurnId,
-    pub(crate) epoch: Epoch,
-    pub(crate) holder: String,
+    pub(crate) lease: Lease,
     /// Sealed; none when erased.
     key: Option<Vec<u8>>,
 }
@@ -187,17 +199,19 @@ pub(crate) struct Held {
 impl Held {
     /// The session of this id, if there is one.
     pub(crate) fn find(db: &Connection, id: &SessionId) -> Result<Option<Self>, StoreError> {
-        let mut rows =
-            db.prepare_cached("SELECT row, principal, root, epoch, holder, key FROM sessions WHERE id = ?1")?;
+        let mut rows = db.prepare_cached(
+            "SELECT s.row, s.principal, s.root, s.epoch, s.holder, coalesce(t.id, s.root), s.key \
+             FROM sessions s LEFT JOIN turns t ON t.row = s.head WHERE s.id = ?1",
+        )?;
         let held = rows.query_row([&*id.0], |row| {
+            let tenure = Tenure { epoch: Epoch(row.get(3)?), holder: Holder(row.get::<_, String>(4)?.into()) };
             Ok(Self {
                 row: row.get(0)?,
                 id: id.clone(),
                 principal: row.get(1)?,
                 root: TurnId(row.get(2)?),
-                epoch: Epoch(row.get(3)?),
-                holder: row.get(4)?,
-                key: row.get(5)?,
+                lease: Lease { session: id.clone(), tenure, head: TurnId(row.get(5)?) },
+                key: row.get(6)?,
             })
         });
         Ok(held.optional()?)
@@ -229,11 +243,7 @@ impl Held {
         if self.is_erased() {
             return Err(StoreError::Erased);
         }
-        match epoch.cmp(&self.epoch) {
-            std::cmp::Ordering::Less => Err(StoreError::Fenced { holder: self.holder.clone(), epoch: self.epoch }),
-            std::cmp::Ordering::Equal => Ok(()),
-            std::cmp::Ordering::Greater => Err(StoreError::EpochNotGiven(self.epoch)),
-        }
+        Ok(self.lease.tenure.fence(epoch)?)
     }
 
     /// The row of one of its turns; 0 is the root.

@@ -129,7 +129,7 @@ impl Store {
         self.read(move |view| tree(view, &Held::get(view.db, &session)?)).await
     }
 
-    /// The principal's response of this id.
+    /// The principal's response of this id: one that was made while it held the session.
     ///
     /// # Errors
     /// The disk's.

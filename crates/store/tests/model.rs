@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use commonwatt_core::lease::{Claim, HandoffId, Holder, Terms};
 use commonwatt_core::turn::{Epoch, Party, SessionId, TurnId};
 use commonwatt_store::{
-    Accept, Commit, Link, NewHandoff, NewSession, NewTurn, NodeKey, NotAccepted, Options, State, Store, StoreError,
+    Accept, Commit, HandoffError, Link, NewHandoff, NewSession, NewTurn, NodeKey, Options, State, Store, StoreError,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -36,7 +37,7 @@ enum Step {
     Orphan {
         session: u8,
     },
-    /// Offers the session and accepts it.
+    /// Offers the session at its root and accepts it.
     HandOver {
         session: u8,
     },
@@ -223,24 +224,21 @@ impl World {
         self.said += 1;
         let handoff = u128::from(self.said).to_le_bytes();
         let Some(model) = self.sessions.get_mut(&session) else { return };
-        let offer = NewHandoff {
-            id: handoff,
-            session: name(session),
-            head: root(session),
-            epoch: Epoch(model.epoch),
-            by: "model".into(),
-            expires_ms: 10,
-            details: Bytes::new(),
-        };
-        let holder = (model.epoch + 1).to_string();
-        let accept = Accept { id: handoff, token_revocation_ids: Vec::new(), holder, now_ms: 1 };
-        let offered = store.offer(offer).await;
-        let accepted = store.accept(accept).await.map(|accepted| accepted.epoch);
+        let holder = |epoch: u64| Holder(epoch.to_string().into());
+        let (handoff, head) = (HandoffId(handoff), root(session));
+        let (by, epoch) = (holder(model.epoch), Epoch(model.epoch));
+        let terms = Terms { handoff, by, epoch, head, to: None, expires_s: 10 };
+        let offered = store.offer(NewHandoff { session: name(session), terms, details: Bytes::new() }).await;
+        let claim = Claim { by: holder(model.epoch + 1), key: [0; 16] };
+        let accept = Accept { handoff, token_revocation_ids: Vec::new(), claim };
+        let accepted = store.accept(accept).await.map(|accepted| accepted.lease.tenure.epoch);
         if model.erased {
-            assert_eq!((offered, accepted), (Err(StoreError::Erased), Err(NotAccepted::Unknown)));
+            assert_eq!((offered, accepted), (Err(StoreError::Erased.into()), Err(HandoffError::Unknown)));
         } else {
             model.epoch += 1;
-            assert_eq!((offered, accepted), (Ok(()), Ok(Epoch(model.epoch))));
+            model.head = None;
+            assert!(offered.is_ok(), "{offered:?}");
+            assert_eq!(accepted, Ok(Epoch(model.epoch)));
         }
     }
 

@@ -18,12 +18,14 @@ mod tape;
 mod tool_ids;
 
 mod adapt;
+pub mod brief;
 pub mod conversations;
 mod envelope;
 mod hints;
 mod history;
 pub mod items;
 pub mod journal;
+mod projection;
 mod request;
 
 pub mod sse;
@@ -48,6 +50,7 @@ pub use history::{Continued, continued, decode_message, normal_json, reads_alone
 pub use models::{
     ModelLine, read_shown_model, read_token_count, write_model, write_models, write_shown_model, write_token_count,
 };
+pub use projection::{Projection, project};
 pub use refusal::{status, write_refusal};
 pub use request::{
     BadInput, Encoded, EngineChat, Quirks, ToolIdShape, Untranslatable, decode, drop_sealed_reasoning, encode,

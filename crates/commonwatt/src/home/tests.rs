@@ -95,6 +95,19 @@ fn a_damaged_key_file_is_said_to_be_damaged() {
 }
 
 #[test]
+fn what_signs_handoffs_is_made_once_and_is_its_owners_alone() {
+    let (_folder, home) = home();
+    let path = home.dir().join("handoff.key");
+    let first = home.handoff_seed().expect("writable");
+    assert_eq!((mode(&path), home.handoff_seed().expect("readable")), (0o600, first));
+    fs::write(&path, "nonsense").expect("ours");
+    let said = home.handoff_seed().expect_err("no key").to_string();
+    assert!(said.contains("handoff.key") && said.contains("restore it"), "{said}");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("ours");
+    assert!(home.handoff_seed().expect_err("open to others").to_string().contains("run `chmod 600 "));
+}
+
+#[test]
 fn a_folder_that_cannot_be_made_says_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("file"), "").expect("writable");

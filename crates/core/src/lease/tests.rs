@@ -35,8 +35,8 @@ fn claim(by: &str) -> Claim {
     Claim { by: name(by), key: [1; 16] }
 }
 
-fn write(by: &str, epoch: u64, seen: u8, head: u8) -> Write {
-    Write { by: name(by), epoch: Epoch(epoch), seen: turn(seen), head: turn(head) }
+fn tenure(holder: &str, epoch: u64) -> Tenure {
+    Tenure { epoch: Epoch(epoch), holder: name(holder) }
 }
 
 fn accepted() -> Accepted {
@@ -46,32 +46,31 @@ fn accepted() -> Accepted {
 #[test]
 fn whoever_accepts_holds_the_next_epoch() {
     let Accepted { lease, offer, again } = accepted();
-    assert_eq!((lease.holder.clone(), lease.epoch, lease.head, again), (name("bob"), Epoch(1), turn(0), false));
+    assert_eq!((lease.tenure.clone(), lease.head, again), (tenure("bob", 1), turn(0), false));
     assert_eq!(offer.state, OfferState::Accepted { claim: claim("bob"), epoch: Epoch(1) });
-    assert_eq!(lease.write(&write("bob", 1, 0, 1)).unwrap().lease.head, turn(1));
+    assert_eq!(lease.tenure.admits(&name("bob")), Ok(Epoch(1)));
+    assert_eq!(lease.write(Epoch(1), turn(1)).unwrap().head, turn(1));
 }
 
 #[test]
 fn a_late_write_of_the_holder_before_is_fenced_off_with_the_name_of_who_holds_it() {
-    let refused = accepted().lease.write(&write("ana", 0, 0, 1)).unwrap_err();
+    let refused = accepted().lease.write(Epoch(0), turn(1)).unwrap_err();
     assert_eq!(refused.to_string(), "the session was handed on: `bob` holds it now, in epoch 1");
 }
 
 #[test]
 fn an_epoch_nobody_was_given_and_a_name_that_is_not_the_holders_write_nothing() {
-    let ahead = lease().write(&write("ana", 3, 0, 1)).unwrap_err();
-    assert_eq!(ahead, Refused::NotBegun { asked: Epoch(3), epoch: Epoch(0) });
-    let stranger = lease().write(&write("bob", 0, 0, 1)).unwrap_err();
-    assert_eq!(stranger, Refused::NotHolder { holder: name("ana") });
+    let ahead = lease().write(Epoch(3), turn(1)).unwrap_err();
+    assert_eq!(ahead, Fenced::NotBegun { asked: Epoch(3), epoch: Epoch(0) });
+    let stranger = lease().tenure.admits(&name("bob")).unwrap_err();
+    assert_eq!(stranger.to_string(), "`ana` holds this session; ask there for a handoff");
 }
 
 #[test]
-fn a_write_over_a_head_that_moved_is_refused_and_a_write_told_twice_is_not() {
-    let first = lease().write(&write("ana", 0, 0, 1)).unwrap();
-    let twice = first.lease.write(&write("ana", 0, 0, 1)).unwrap();
-    assert_eq!(twice, Written { lease: first.lease.clone(), again: true });
-    let other = first.lease.write(&write("ana", 0, 0, 2)).unwrap_err();
-    assert_eq!(other, Refused::Moved { head: turn(1) });
+fn whoever_accepts_begins_where_it_was_offered_though_the_giver_has_gone_on() {
+    let moved = lease().write(Epoch(0), turn(1)).unwrap();
+    let Accepted { lease, .. } = moved.accept(&offer(None), &claim("bob"), 50).unwrap();
+    assert_eq!((lease.head, lease.tenure), (turn(0), tenure("bob", 1)));
 }
 
 #[test]
@@ -92,17 +91,40 @@ fn a_claimant_that_asks_again_after_it_was_overtaken_hears_who_holds_the_session
     let next = lease.offer(on, 60).unwrap();
     let lease = lease.accept(&next, &claim("eve"), 70).unwrap().lease;
     let refused = lease.accept(&offer, &claim("bob"), 80).unwrap_err();
-    assert_eq!(refused, Refused::Fenced { holder: name("eve"), epoch: Epoch(2) });
+    assert_eq!(refused, Refused::Fenced(Fenced::Over { holder: name("eve"), epoch: Epoch(2) }));
 }
 
 #[test]
-fn an_offer_is_void_when_the_session_moved_or_was_handed_to_somebody_else() {
-    let moved = lease().write(&write("ana", 0, 0, 1)).unwrap().lease;
-    let refused = moved.accept(&offer(None), &claim("bob"), 50).unwrap_err();
-    assert_eq!(refused, Refused::Moved { head: turn(1) });
+fn an_offer_is_void_when_the_session_was_handed_to_somebody_else() {
     let second = Offer { handoff: HandoffId([8; 16]), ..offer(None) };
     let refused = accepted().lease.accept(&second, &claim("eve"), 50).unwrap_err();
     assert_eq!(refused, Refused::Overtaken { holder: name("bob") });
+}
+
+#[test]
+fn a_copy_uses_the_offer_up_and_leaves_the_session_where_it_is() {
+    let copy = || SessionId("s2".into());
+    let branched = lease().branch(&offer(None), &claim("bob"), copy(), 50).unwrap();
+    assert_eq!((&branched.session, branched.again), (&copy(), false));
+    let again = lease().branch(&branched.offer, &claim("bob"), SessionId("s3".into()), 1_000).unwrap();
+    assert_eq!(again, Branched { again: true, ..branched.clone() }, "the first copy is told again");
+    let used = Refused::AlreadyAccepted { by: name("bob") };
+    assert_eq!(lease().branch(&branched.offer, &claim("eve"), copy(), 50), Err(used.clone()));
+    assert_eq!(lease().accept(&branched.offer, &claim("bob"), 50), Err(used.clone()));
+    assert_eq!(lease().read(&branched.offer, &name("bob"), 50), Err(used.clone()));
+    assert_eq!(lease().revoke(&branched.offer, &name("ana")), Err(used));
+}
+
+#[test]
+fn reading_uses_nothing_up_and_ends_with_the_offer() {
+    let offer = offer(Some("bob"));
+    for _ in 0..2 {
+        assert_eq!(lease().read(&offer, &name("bob"), 99), Ok(()));
+    }
+    assert_eq!(lease().read(&offer, &name("eve"), 50), Err(Refused::ForSomebodyElse { to: name("bob") }));
+    assert_eq!(lease().read(&offer, &name("bob"), 100), Err(Refused::Expired { at_s: 100 }));
+    let overtaken = accepted().lease.read(&offer, &name("bob"), 50);
+    assert_eq!(overtaken, Err(Refused::Overtaken { holder: name("bob") }));
 }
 
 #[test]
@@ -121,15 +143,14 @@ fn an_offer_is_of_one_session() {
     let refused = other.accept(&offer(None), &claim("bob"), 50).unwrap_err();
     assert_eq!(refused, Refused::OtherSession { session: SessionId("s1".into()) });
     assert!(matches!(other.revoke(&offer(None), &name("ana")), Err(Refused::OtherSession { .. })));
+    assert!(matches!(other.read(&offer(None), &name("bob"), 50), Err(Refused::OtherSession { .. })));
 }
 
 #[test]
-fn only_the_holder_offers_and_only_the_head() {
+fn only_the_holder_offers() {
     let stranger = Terms { by: name("bob"), ..terms(None) };
     assert!(matches!(lease().offer(stranger, 10), Err(Refused::NotHolder { .. })));
-    let behind = Terms { head: turn(9), ..terms(None) };
-    assert_eq!(lease().offer(behind, 10), Err(Refused::Moved { head: turn(0) }));
-    assert!(matches!(accepted().lease.offer(terms(None), 10), Err(Refused::Fenced { .. })));
+    assert!(matches!(accepted().lease.offer(terms(None), 10), Err(Refused::Fenced(_))));
 }
 
 #[test]
@@ -146,24 +167,48 @@ fn the_giver_takes_an_offer_back_until_it_is_accepted() {
 /// What one of several parties tries, by number.
 #[derive(Clone, Copy, Debug)]
 enum Try {
-    Offer { by: usize, to: Option<usize>, for_s: u64 },
-    Accept { by: usize, offer: usize, key: u8 },
-    Revoke { by: usize, offer: usize },
-    Write { by: usize, epochs_back: u64, fresh: bool },
-    Wait { s: u64 },
+    Offer {
+        by: usize,
+        to: Option<usize>,
+        for_s: u64,
+    },
+    Accept {
+        by: usize,
+        offer: usize,
+        key: u8,
+    },
+    Branch {
+        by: usize,
+        offer: usize,
+        key: u8,
+    },
+    Revoke {
+        by: usize,
+        offer: usize,
+    },
+    /// Writes what was begun when the session had been handed on so much less often.
+    Write {
+        by: usize,
+        epochs_back: usize,
+    },
+    Wait {
+        s: u64,
+    },
 }
 
 fn attempt() -> impl Strategy<Value = Try> {
     let party = 0..3_usize;
+    let claim = || (0..3_usize, 0..8_usize, 0..2_u8);
     prop_oneof![
         (party.clone(), proptest::option::of(party.clone()), 0..20_u64).prop_map(|(by, to, for_s)| Try::Offer {
             by,
             to,
             for_s
         }),
-        (party.clone(), 0..8_usize, 0..2_u8).prop_map(|(by, offer, key)| Try::Accept { by, offer, key }),
+        claim().prop_map(|(by, offer, key)| Try::Accept { by, offer, key }),
+        claim().prop_map(|(by, offer, key)| Try::Branch { by, offer, key }),
         (party.clone(), 0..8_usize).prop_map(|(by, offer)| Try::Revoke { by, offer }),
-        (party, 0..3_u64, any::<bool>()).prop_map(|(by, epochs_back, fresh)| Try::Write { by, epochs_back, fresh }),
+        (party, 0..3_usize).prop_map(|(by, epochs_back)| Try::Write { by, epochs_back }),
         (0..6_u64).prop_map(|s| Try::Wait { s }),
     ]
 }
@@ -181,7 +226,7 @@ struct Story {
 impl Story {
     fn of(names: &[Holder]) -> Self {
         let lease = Lease::new(SessionId("s1".into()), names[0].clone(), turn(0));
-        let holders = vec![lease.holder.clone()];
+        let holders = vec![lease.tenure.holder.clone()];
         Self { lease, offers: Vec::new(), now_s: 0, holders, written: Vec::new(), taken: Vec::new() }
     }
 
@@ -192,7 +237,7 @@ impl Story {
                 let terms = Terms {
                     handoff: HandoffId([self.offers.len() as u8; 16]),
                     by: names[by].clone(),
-                    epoch: self.lease.epoch,
+                    epoch: self.lease.tenure.epoch,
                     head: self.lease.head,
                     to: to.map(|to| names[to].clone()),
                     expires_s: self.now_s + for_s,
@@ -207,9 +252,20 @@ impl Story {
                     assert_eq!((&accepted.lease, &accepted.offer), (&self.lease, &*offer));
                     return;
                 }
+                assert_eq!(accepted.lease.head, offer.head);
                 self.taken.push(offer.handoff);
-                self.holders.push(accepted.lease.holder.clone());
+                self.holders.push(accepted.lease.tenure.holder.clone());
                 (self.lease, *offer) = (accepted.lease, accepted.offer);
+            }
+            Try::Branch { by, offer, key } => {
+                let Some(offer) = self.offers.get_mut(offer) else { return };
+                let claim = Claim { by: names[by].clone(), key: [key; 16] };
+                let copy = SessionId("s2".into());
+                let Ok(branched) = self.lease.branch(offer, &claim, copy, self.now_s) else { return };
+                if !branched.again {
+                    self.taken.push(offer.handoff);
+                }
+                *offer = branched.offer;
             }
             Try::Revoke { by, offer } => {
                 let Some(offer) = self.offers.get_mut(offer) else { return };
@@ -217,16 +273,14 @@ impl Story {
                     *offer = revoked;
                 }
             }
-            Try::Write { by, epochs_back, fresh } => {
-                let epoch = Epoch(self.lease.epoch.0.saturating_sub(epochs_back));
-                let head = if fresh { turn(self.written.len() as u8 + 1) } else { self.lease.head };
-                let write = Write { by: names[by].clone(), epoch, seen: self.lease.head, head };
-                let Ok(written) = self.lease.write(&write) else { return };
-                assert_eq!(written.again, !fresh);
-                if fresh {
-                    self.written.push((epoch, write.by));
-                }
-                self.lease = written.lease;
+            Try::Write { by, epochs_back } => {
+                // Only who held it then was told of that epoch.
+                let then = self.holders.len().saturating_sub(1 + epochs_back);
+                let tenure = Tenure { epoch: Epoch(then as u64), holder: self.holders[then].clone() };
+                let Ok(epoch) = tenure.admits(&names[by]) else { return };
+                let Ok(lease) = self.lease.write(epoch, turn(self.written.len() as u8 + 1)) else { return };
+                self.written.push((epoch, names[by].clone()));
+                self.lease = lease;
             }
         }
     }
@@ -245,13 +299,14 @@ proptest! {
             let step = match step {
                 Try::Offer { by, to, for_s } => Try::Offer { by: party(by), to: to.map(party), for_s },
                 Try::Accept { by, offer, key } => Try::Accept { by: party(by), offer, key },
+                Try::Branch { by, offer, key } => Try::Branch { by: party(by), offer, key },
                 Try::Revoke { by, offer } => Try::Revoke { by: party(by), offer },
-                Try::Write { by, epochs_back, fresh } => Try::Write { by: party(by), epochs_back, fresh },
+                Try::Write { by, epochs_back } => Try::Write { by: party(by), epochs_back },
                 Try::Wait { s } => Try::Wait { s },
             };
             story.goes_on(step, &names);
-            prop_assert_eq!(story.lease.epoch.0 as usize + 1, story.holders.len());
-            prop_assert_eq!(Some(&story.lease.holder), story.holders.last());
+            prop_assert_eq!(story.lease.tenure.epoch.0 as usize + 1, story.holders.len());
+            prop_assert_eq!(Some(&story.lease.tenure.holder), story.holders.last());
         }
         prop_assert!(story.written.is_sorted_by_key(|(epoch, _)| *epoch), "{:?}", story.written);
         for (epoch, by) in &story.written {
@@ -260,6 +315,6 @@ proptest! {
         let mut taken = story.taken.clone();
         taken.sort();
         taken.dedup();
-        prop_assert_eq!(taken.len(), story.taken.len(), "an offer was accepted twice");
+        prop_assert_eq!(taken.len(), story.taken.len(), "an offer was used twice");
     }
 }

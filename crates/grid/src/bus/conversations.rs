@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use commonwatt_core::call::{Item, RawJson};
 use commonwatt_core::refusal::Refusal;
-use commonwatt_core::turn::{Epoch, SessionId, Turn, TurnId};
+use commonwatt_core::turn::{Epoch, Party, SessionId, Turn, TurnId};
 use commonwatt_store::{Commit, PATH_MAX, Session, State};
 use commonwatt_wire::Dialect;
 use commonwatt_wire::conversations::NewConversation;
@@ -45,10 +45,11 @@ impl Bus {
     /// The store's trouble, as a refusal.
     pub async fn begin_conversation(&self, principal: &str, new: NewConversation) -> Result<Conversation, Refusal> {
         let NewConversation { items, metadata } = new;
-        let (session, salt) = (SessionId((self.world.new_id)().0), self.new_salt());
+        let (session, salt) = (SessionId((self.world.new_id)().0), self.chance());
         let root = root(&salt);
         let walk = Walk::of_what_was_said(items, Link::seed(principal, None));
-        let title = title(&walk.steps);
+        let asked = walk.steps.iter().find(|step| step.party == Party::User);
+        let title = asked.map(|step| title(&step.items)).unwrap_or_default();
         let begin = Beginning { session: session.clone(), name: None, salt, root, title };
         let mut commit = Commit::to(session.clone(), Epoch(0));
         commit.begin = Some(self.new_session(principal, begin));

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use commonwatt_core::answer::{Answer, Delta, Finish, Usage};
 use commonwatt_core::refusal::{Refusal, RefusalKind};
 use commonwatt_core::turn::{Party, Turn};
-use commonwatt_store::{Commit, JournalHead, Link as StoredLink, NewBlob, NewResponse, NewSession, NewTurn, State};
+use commonwatt_store::{
+    Commit, JournalHead, Link as StoredLink, NewBlob, NewResponse, NewSession, NewTurn, State, StoreError,
+};
 use commonwatt_wire::turns::{Canonical, canonical};
 use commonwatt_wire::{Dialect, Head, Standing, journal, response_id, write_standing, write_whole};
 use tokio::task::JoinHandle;
@@ -369,13 +371,17 @@ impl Keeper {
             add(&mut commit, said, ((bus.world.unix_ms)(), state), by.as_ref(), meta);
         }
         commit.expires_ms = bus.expires_ms();
-        let kept = bus.store.commit(commit).await;
-        match &kept {
-            Ok(()) => bus.warm.begun(&thread.session),
-            // What is at hand may not be in the store: it is looked up there next time.
-            Err(_) => bus.warm.erase(&thread.session),
+        let Err(error) = bus.store.commit(commit).await else {
+            bus.warm.begun(&thread.session);
+            return Ok(());
+        };
+        // What is at hand may not be in the store: it is looked up there next time.
+        bus.warm.erase(&thread.session);
+        if matches!(error, StoreError::Fenced { .. }) {
+            // Nobody may finish it, so what was written of it goes; if not now, then at the next start.
+            let _ = bus.store.journal_end(&page.call).await;
         }
-        kept.map_err(|error| refusal(&error))
+        Err(refusal(&error))
     }
 
     /// The id and the body under which Responses' clients fetch an answer again: `given`, if it was forwarded. One that is

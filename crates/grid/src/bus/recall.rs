@@ -206,8 +206,10 @@ impl Bus {
 
     /// A session that begins with this call.
     fn begin(&self, asking: &Asking<'_>, hints: &Hints, name: Option<String>, walk: Walk) -> Recalled {
-        let salt = self.new_salt();
-        let (session, title) = (SessionId((self.world.new_id)().0), title(&walk.steps));
+        let salt = self.chance();
+        let asked = walk.steps.iter().find(|step| step.party == Party::User);
+        let title = asked.map(|step| title(&step.items)).unwrap_or_default();
+        let session = SessionId((self.world.new_id)().0);
         let begin = self.warm.begin(asking.principal, Beginning { session, name, salt, root: root(&salt), title });
         let place = Place { session: begin.session, turn: begin.root };
         let base = Base { place, link: seed(asking, hints), is_answered: false };
@@ -245,10 +247,9 @@ fn seed(asking: &Asking<'_>, hints: &Hints) -> Link {
     Link::seed(asking.principal, hints.user.as_deref())
 }
 
-/// What a list shows of a session: its first words.
-pub(crate) fn title(steps: &[Step]) -> String {
-    let asked = steps.iter().find(|step| step.party == Party::User);
-    let words = asked.map(|step| words(&step.items)).unwrap_or_default();
+/// What a list shows of a session that begins with these words.
+pub(crate) fn title(asked: &[Item]) -> String {
+    let words = words(asked);
     let words: Vec<&str> = words.split_whitespace().take(TITLE_CHARS).collect();
     words.join(" ").chars().take(TITLE_CHARS).collect()
 }

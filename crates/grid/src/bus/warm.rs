@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use commonwatt_core::lease::{Holder, Tenure};
 use commonwatt_core::turn::{Epoch, SessionId, TurnId};
 
 use super::link::Link;
@@ -77,13 +78,6 @@ pub(crate) struct Mark {
     pub(crate) is_answered: bool,
 }
 
-/// Who holds a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Tenure {
-    pub(crate) epoch: Epoch,
-    pub(crate) holder: Arc<str>,
-}
-
 /// How a session's requests begin: the hash of caller and first message.
 pub(crate) type Opening = [u8; 32];
 
@@ -148,8 +142,12 @@ impl Warm {
         self.memory().tenures.recall(session)
     }
 
+    /// Notes who holds a session. What was read before it was handed on does not stand against what was noted since.
     pub(crate) fn hold(&self, session: SessionId, tenure: Tenure) {
-        self.memory().tenures.remember(session, tenure);
+        let mut memory = self.memory();
+        if memory.tenures.recall(&session).is_none_or(|known| known.epoch <= tenure.epoch) {
+            memory.tenures.remember(session, tenure);
+        }
     }
 
     /// Begins a session. Where the caller has begun one of this name a moment ago, that one it is.
@@ -163,7 +161,7 @@ impl Warm {
         if let Some(named) = named {
             memory.names.remember(named, new.session.clone());
         }
-        memory.tenures.remember(new.session.clone(), Tenure { epoch: Epoch(0), holder: principal.into() });
+        memory.tenures.remember(new.session.clone(), Tenure { epoch: Epoch(0), holder: Holder(principal.into()) });
         memory.beginnings.remember(new.session.clone(), new.clone());
         new
     }

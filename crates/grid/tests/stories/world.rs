@@ -160,6 +160,7 @@ impl Scene {
         let bus = BusWorld {
             new_id: Arc::new(|| CallId(uuid::Uuid::now_v7().to_string().into())),
             seed: *blake3::hash(&unix_ms().to_le_bytes()).as_bytes(),
+            handoff_seed: [7; 32],
             unix_ms: Arc::new(unix_ms),
             keep_ms: None,
         };

@@ -34,7 +34,7 @@ async fn an_erased_session_keeps_its_shape_and_nothing_else() {
     assert_eq!(store.path(&session("s"), id("b"), 10).await, Err(StoreError::Erased));
     assert_eq!(store.derived(&session("s"), id("b"), "summary").await, Err(StoreError::Erased));
     assert_eq!(store.linked([3; 32]).await, Ok(None));
-    assert_eq!(store.response("ada", "resp").await, Ok(None));
+    assert_eq!(store.response("here", "resp").await, Ok(None));
     assert_eq!(store.session_named("ada", "my work").await, Ok(None));
 }
 

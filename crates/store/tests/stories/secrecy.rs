@@ -1,6 +1,7 @@
 //! What the file tells whoever steals it.
 
 use bytes::Bytes;
+use commonwatt_core::lease::{HandoffId, Holder, Terms};
 use commonwatt_core::turn::{Epoch, Party};
 use commonwatt_store::{
     Commit, JournalHead, Link, NewBlob, NewHandoff, NewResponse, NewSession, NodeKey, Options, StoreError,
@@ -36,15 +37,9 @@ async fn fill(store: &commonwatt_store::Store) {
     store.journal_begin(head).await.unwrap();
     store.journal_append("call", 0, marker.clone()).await.unwrap();
     store.put_derived(&session("s"), id("b"), "summary", marker.clone()).await.unwrap();
-    let offer = NewHandoff {
-        id: [1; 16],
-        session: session("s"),
-        head: id("b"),
-        epoch: Epoch(0),
-        by: "here".into(),
-        expires_ms: 9,
-        details: marker,
-    };
+    let (handoff, by) = (HandoffId([1; 16]), Holder("here".into()));
+    let terms = Terms { handoff, by, epoch: Epoch(0), head: id("b"), to: None, expires_s: 9 };
+    let offer = NewHandoff { session: session("s"), terms, details: marker };
     store.offer(offer).await.unwrap();
 }
 

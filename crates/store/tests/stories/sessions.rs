@@ -136,13 +136,13 @@ async fn a_response_is_found_by_its_id_until_it_is_deleted() {
     let store = world.open();
     let answer = |turn, text| vec![NewResponse { id: "resp".into(), turn, body: Bytes::from_static(text) }];
     store.commit(Commit { responses: answer(id("a"), b"one"), ..beginning("s", &["a", "b"]) }).await.unwrap();
-    let found = store.response("ada", "resp").await.unwrap().unwrap();
+    let found = store.response("here", "resp").await.unwrap().unwrap();
     assert_eq!((found.session, found.turn, &*found.body), (session("s"), id("a"), &b"one"[..]));
     let other = Commit { responses: answer(id("b"), b"two"), ..Commit::to(session("s"), Epoch(0)) };
     assert_eq!(store.commit(other).await, Err(StoreError::Conflict { what: "response" }));
-    assert_eq!(store.delete_response("ada", "resp").await, Ok(true));
-    assert_eq!(store.delete_response("ada", "resp").await, Ok(false));
-    assert_eq!(store.response("ada", "resp").await, Ok(None));
+    assert_eq!(store.delete_response("here", "resp").await, Ok(true));
+    assert_eq!(store.delete_response("here", "resp").await, Ok(false));
+    assert_eq!(store.response("here", "resp").await, Ok(None));
     assert_eq!(said(&store, "s", "b").await.len(), 2);
 }
 

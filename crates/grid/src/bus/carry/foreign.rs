@@ -52,7 +52,7 @@ impl Bus {
     /// A salt for a session that arrives without one.
     #[must_use]
     pub fn salt(&self) -> [u8; 32] {
-        self.new_salt()
+        self.chance()
     }
 
     /// A conversation as a session with what its turns name by hash: the one that is here of it, or a new one.

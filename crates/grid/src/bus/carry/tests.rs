@@ -30,8 +30,13 @@ fn bus_of(dir: &Path, bytes_max: u64) -> Arc<Bus> {
     });
     let ids = std::sync::atomic::AtomicU64::new(0);
     let new_id = move || CallId(format!("new-{}", ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed)).into());
-    let world =
-        BusWorld { new_id: Arc::new(new_id), seed: [9; 32], unix_ms: Arc::new(|| 1_900_000_000_000), keep_ms: None };
+    let world = BusWorld {
+        new_id: Arc::new(new_id),
+        seed: [9; 32],
+        handoff_seed: [8; 32],
+        unix_ms: Arc::new(|| 1_900_000_000_000),
+        keep_ms: None,
+    };
     Bus::new(store.unwrap(), world)
 }
 
