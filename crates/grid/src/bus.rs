@@ -187,6 +187,9 @@ impl Bus {
     async fn path(&self, principal: &str, place: &Place) -> Result<Vec<Turn>, Refusal> {
         let kept = self.store.path(&place.session, place.turn, PATH_MAX).await.map_err(|error| refusal(&error))?;
         let session = self.store.session(&place.session, principal).await.map_err(|error| refusal(&error))?;
+        if session.is_none() {
+            self.not_passed_on(principal, &place.session).await?;
+        }
         let deleted = self.deleted_items(&session.ok_or_else(unknown)?).await?;
         let mut turns = Vec::with_capacity(kept.len());
         for kept in kept {

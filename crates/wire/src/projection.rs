@@ -37,7 +37,12 @@ const NO_MODEL: &str = "-";
 /// [`Untranslatable`] when the dialect has no room for a conversation, or when part of it lies with a provider alone.
 pub fn project(dialect: Dialect, turns: Vec<Turn>) -> Result<Projection, Untranslatable> {
     let mut lossy = Vec::new();
-    let items = turns.into_iter().flat_map(|turn| localised(turn, dialect, &mut lossy)).collect();
+    let items: Vec<Item> = turns.into_iter().flat_map(|turn| localised(turn, dialect, &mut lossy)).collect();
+    if let (true, Some(messages)) = (items.is_empty(), members(dialect).last()) {
+        // No request can be made of nothing; a conversation can.
+        let body = RawJson(format!("{{\"{messages}\":[]}}").into());
+        return Ok(Projection { body, lossy, resent: Vec::new() });
+    }
     let call = Call { dialect: dialect.word(), model: NO_MODEL.to_owned(), items, ..Call::default() };
     let request::Encoded { body, lossy: unsaid } = encode(dialect, &call, NO_MODEL, &Quirks::default())?;
     lossy.extend(unsaid);

@@ -1,8 +1,10 @@
 //! `commonwatt session`: what was said through the daemon, by whom, on which branch; forgetting it, taking it along, and
 //! bringing it in.
 
+mod accept;
 mod erase;
 mod export;
+mod handoff;
 mod import;
 mod list;
 pub(super) mod paper;
@@ -35,6 +37,10 @@ enum Command {
     Tree(tree::Arguments),
     /// Erase a session: what was said in it is gone for good.
     Erase(erase::Arguments),
+    /// Offer a session to another key: prints the token with which it is taken over.
+    Handoff(handoff::Arguments),
+    /// Take over a session with a token, and show what was said in it.
+    Accept(accept::Arguments),
     /// Write sessions into a signed file that can be taken along.
     Export(export::Arguments),
     /// Bring in sessions from such a file, or from an export of ChatGPT, Claude or Letta.
@@ -50,6 +56,8 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
         Some(Command::Show(show)) => show::run(&admin, &show).await,
         Some(Command::Tree(tree)) => tree::run(&admin, &tree).await,
         Some(Command::Erase(erase)) => erase::run(&admin, &erase).await,
+        Some(Command::Handoff(handoff)) => handoff::run(&admin, &handoff).await,
+        Some(Command::Accept(accept)) => accept::run(&admin, &accept).await,
         Some(Command::Export(export)) => export::run(context, &export).await,
         Some(Command::Import(import)) => import::run(context, &import).await,
     }

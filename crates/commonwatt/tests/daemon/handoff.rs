@@ -8,6 +8,7 @@ use commonwatt_sim::{Dialect, Running};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use crate::sessions::cli;
 use crate::world::{Daemon, KEY, Start, Tell, Told, sim};
 
 const BOB: &str = "cw-bobs-key";
@@ -224,4 +225,34 @@ async fn each_wrong_question_about_a_handoff_is_told_what_is_wrong() {
     ]);
     let told = scene.post_as_anthropic(EVE, &path, &json!({})).await;
     assert_eq!((told.status, &told.json()["error"]["type"]), (404, &json!("not_found_error")), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_session_is_handed_over_at_the_command_line() {
+    let scene = scene().await;
+    let (session, _) = scene.session().await;
+    let said = |(code, out, err): (i32, String, String)| {
+        assert_eq!(code, 0, "{err}");
+        out.trim().to_owned()
+    };
+    let offer = ["session", "handoff", &session, "--to", "bob", "--note", "the boxes are packed"];
+    let token = said(cli(&scene.daemon, KEY, &offer).await);
+    assert!(token.starts_with("cwh_"), "{token}");
+    let listed = said(cli(&scene.daemon, KEY, &["session", "handoff", &session, "--list"]).await);
+    assert!(listed.contains("bob") && listed.contains("the boxes are packed"), "{listed}");
+
+    let (code, _, err) = cli(&scene.daemon, EVE, &["session", "accept", &token]).await;
+    assert!(code != 0 && err.contains("bob"), "{err}");
+    let page = said(cli(&scene.daemon, BOB, &["session", "accept", &token]).await);
+    assert!(page.contains("Plan the move."), "{page}");
+    let (code, _, err) = cli(&scene.daemon, BOB, &["session", "accept", &token]).await;
+    assert!(code != 0 && err.contains("accepted"), "{err}");
+
+    let (session, _) = scene.session().await;
+    let offered = said(cli(&scene.daemon, KEY, &["session", "handoff", &session, "--json"]).await);
+    let offered: Value = serde_json::from_str(&offered).unwrap();
+    let (handoff, token) = (offered["handoff"].as_str().unwrap(), offered["token"].as_str().unwrap());
+    said(cli(&scene.daemon, KEY, &["session", "handoff", &session, "--revoke", handoff]).await);
+    let (code, _, err) = cli(&scene.daemon, BOB, &["session", "accept", token]).await;
+    assert!(code != 0 && err.contains("revoked"), "{err}");
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::world::{Daemon, KEY, Start, Tell, command, question, sim};
 
 /// What the command line said: its exit code, its output, its complaints.
-async fn cli(daemon: &Daemon, key: &str, arguments: &[&str]) -> (i32, String, String) {
+pub(crate) async fn cli(daemon: &Daemon, key: &str, arguments: &[&str]) -> (i32, String, String) {
     let mut command = command(daemon.home.path().into(), "127.0.0.1:9", &[]);
     let output = command.env("COMMONWATT_KEY", key).args(arguments).output().await.unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();

@@ -50,7 +50,7 @@ impl Bus {
         let walk = Walk::of_what_was_said(items, Link::seed(principal, None));
         let asked = walk.steps.iter().find(|step| step.party == Party::User);
         let title = asked.map(|step| title(&step.items)).unwrap_or_default();
-        let begin = Beginning { session: session.clone(), name: None, salt, root, title };
+        let begin = Beginning { session: session.clone(), name: None, salt, root, title, is_stored: false };
         let mut commit = Commit::to(session.clone(), Epoch(0));
         commit.begin = Some(self.new_session(principal, begin));
         let now_ms = (self.world.unix_ms)();

@@ -210,7 +210,9 @@ impl Bus {
         let asked = walk.steps.iter().find(|step| step.party == Party::User);
         let title = asked.map(|step| title(&step.items)).unwrap_or_default();
         let session = SessionId((self.world.new_id)().0);
-        let begin = self.warm.begin(asking.principal, Beginning { session, name, salt, root: root(&salt), title });
+        let begin = self
+            .warm
+            .begin(asking.principal, Beginning { session, name, salt, root: root(&salt), title, is_stored: false });
         let place = Place { session: begin.session, turn: begin.root };
         let base = Base { place, link: seed(asking, hints), is_answered: false };
         Recalled { thread: self.thread(asking, (hints, Epoch(0)), base, walk), continued: None }

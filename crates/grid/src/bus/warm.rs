@@ -89,6 +89,8 @@ pub(crate) struct Beginning {
     pub(crate) salt: [u8; 32],
     pub(crate) root: TurnId,
     pub(crate) title: String,
+    /// Whether the store has it.
+    pub(crate) is_stored: bool,
 }
 
 /// A caller, and its name for a session.
@@ -168,13 +170,15 @@ impl Warm {
 
     /// The beginning of a session that the store may not have yet.
     pub(crate) fn beginning(&self, session: &SessionId) -> Option<Beginning> {
-        self.memory().beginnings.recall(session)
+        self.memory().beginnings.recall(session).filter(|begun| !begun.is_stored)
     }
 
-    /// The store has the session.
+    /// The store has the session. Its name is still remembered: somebody may have looked for it in the store before.
     pub(crate) fn begun(&self, session: &SessionId) {
         let mut memory = self.memory();
-        memory.beginnings.take(session);
+        if let Some(begun) = memory.beginnings.recall(session).filter(|begun| !begun.is_stored) {
+            memory.beginnings.remember(session.clone(), Beginning { is_stored: true, ..begun });
+        }
     }
 
     /// Forgets an erased session.
@@ -183,5 +187,6 @@ impl Warm {
         memory.turns.forget(|_, place| place.session == *session);
         memory.marks.forget(|_, marks| marks.iter().any(|mark| mark.place.session == *session));
         memory.tenures.take(session);
+        memory.beginnings.take(session);
     }
 }

@@ -108,7 +108,7 @@ pub(crate) fn more(name: &str, parent: &str, word: &str) -> Commit {
 
 /// The bodies of a path, for comparison.
 pub(crate) async fn said(store: &Store, name: &str, word: &str) -> Vec<String> {
-    let path = store.path(&session(name), id(word), 1_000).await.unwrap();
+    let path = store.path(&session(name), id(word), 10_000).await.unwrap();
     path.into_iter().map(|turn| String::from_utf8(turn.body.to_vec()).unwrap()).collect()
 }
 
