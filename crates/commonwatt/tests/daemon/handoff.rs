@@ -242,7 +242,7 @@ async fn a_session_is_handed_over_at_the_command_line() {
     assert!(listed.contains("bob") && listed.contains("the boxes are packed"), "{listed}");
 
     let (code, _, err) = cli(&scene.daemon, EVE, &["session", "accept", &token]).await;
-    assert!(code != 0 && err.contains("bob"), "{err}");
+    assert!(code != 0 && err.contains("somebody else"), "{err}");
     let page = said(cli(&scene.daemon, BOB, &["session", "accept", &token]).await);
     assert!(page.contains("Plan the move."), "{page}");
     let (code, _, err) = cli(&scene.daemon, BOB, &["session", "accept", &token]).await;
