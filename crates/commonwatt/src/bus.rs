@@ -37,7 +37,7 @@ pub(crate) fn open(settings: &Settings) -> anyhow::Result<Option<Arc<Bus>>> {
         seed,
         handoff_seed: home.handoff_seed()?,
         unix_ms: Arc::new(unix_ms),
-        keep_ms: bus.keep.map(|keep| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX)),
+        retention: bus.retention.clone(),
     };
     Ok(Some(Bus::new(store, world)))
 }

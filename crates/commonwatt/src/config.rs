@@ -142,15 +142,27 @@ pub(crate) struct Bus {
     /// Days after which a session that was not used is erased; by default none is.
     #[schemars(range(min = 1, max = 36_500))]
     pub(crate) keep_days: Option<u32>,
+    /// The same for calls by these names of `model`, such as `local = 7`; where several numbers hold, the least does.
+    #[schemars(with = "BTreeMap<String, Days>")]
+    pub(crate) route_days: BTreeMap<String, u32>,
+    /// The same for calls that say `x-commonwatt-data-class`, by the class.
+    #[schemars(with = "BTreeMap<String, Days>")]
+    pub(crate) class_days: BTreeMap<String, u32>,
     /// Program and arguments that print the key under which everything is kept (64 hexadecimal digits, or base64), for
     /// a key service; by default the key lies in `node.key` in the home folder.
     #[schemars(length(min = 1))]
     pub(crate) key_command: Option<Vec<String>>,
 }
 
+/// A number of days, for the schema.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "it stands for what a table may hold")]
+struct Days(#[schemars(range(min = 1, max = 36_500))] u32);
+
 impl Default for Bus {
     fn default() -> Self {
-        Self { enabled: true, keep_days: None, key_command: None }
+        let (route_days, class_days) = (BTreeMap::new(), BTreeMap::new());
+        Self { enabled: true, keep_days: None, route_days, class_days, key_command: None }
     }
 }
 

@@ -7,6 +7,7 @@
 mod providers;
 mod routes;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use commonwatt_core::admission::Grants;
 use commonwatt_core::attempt;
 use commonwatt_core::fleet::{NamedRoute, Tier};
+use commonwatt_grid::bus::Retention;
 use commonwatt_grid::identity::Key;
 use commonwatt_upstream::spec::TimeoutsSpec;
 
@@ -104,8 +106,8 @@ pub(crate) struct Hub {
 /// The bus, where sessions are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Bus {
-    /// A session that is not used for this long is erased.
-    pub(crate) keep: Option<Duration>,
+    /// When sessions are erased that are not used.
+    pub(crate) retention: Retention,
     /// Program and arguments that print the key; without them it lies in the home folder.
     pub(crate) key_command: Option<Vec<String>>,
 }
@@ -408,17 +410,27 @@ fn keyless(desk: &mut Desk<'_>, name: Option<String>, listen: SocketAddr, keys: 
     Some(name)
 }
 
+/// What a retention of no days would mean.
+const AT_ONCE: &str = "sessions would be erased at once";
+
 fn bus(desk: &mut Desk<'_>, bus: config::Bus) -> Option<Bus> {
-    let config::Bus { enabled, keep_days, key_command } = bus;
+    let config::Bus { enabled, keep_days, route_days, class_days, key_command } = bus;
+    let ms = |days: u32| u64::from(days) * 86_400_000;
     if keep_days == Some(0) {
-        desk.wrong(&["bus", "keep_days"], "sessions would be erased at once", "write a number of days, or remove it");
+        desk.wrong(&["bus", "keep_days"], AT_ONCE, "write a number of days, or remove it");
+    }
+    for (table, days) in [("route_days", &route_days), ("class_days", &class_days)] {
+        for (name, _) in days.iter().filter(|(_, days)| **days == 0) {
+            desk.wrong(&["bus", table, name], AT_ONCE, "write a number of days, or remove it");
+        }
     }
     if key_command.as_ref().is_some_and(|command| command.first().is_none_or(String::is_empty)) {
         let help = "write the program and its arguments, such as `[\"pass\", \"show\", \"commonwatt\"]`";
         desk.wrong(&["bus", "key_command"], "no program is named", help);
     }
-    let keep = keep_days.map(|days| Duration::from_secs(u64::from(days) * 86_400));
-    enabled.then_some(Bus { keep, key_command })
+    let by = |days: BTreeMap<String, u32>| days.into_iter().map(|(name, days)| (name, ms(days))).collect();
+    let retention = Retention { keep_ms: keep_days.map(ms), by_route: by(route_days), by_class: by(class_days) };
+    enabled.then_some(Bus { retention, key_command })
 }
 
 fn telemetry(desk: &mut Desk<'_>, telemetry: config::Telemetry) -> Telemetry {

@@ -15,7 +15,7 @@ pub(crate) mod recall;
 mod walk;
 mod warm;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -49,6 +49,25 @@ pub enum Wish {
     Unkept,
 }
 
+/// How long sessions are kept after they were last used, in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// All of them; `None` for ever.
+    pub keep_ms: Option<u64>,
+    /// Those of calls that name this route or model.
+    pub by_route: BTreeMap<String, u64>,
+    /// Those of calls whose data is of this class.
+    pub by_class: BTreeMap<String, u64>,
+}
+
+impl Retention {
+    /// The least that holds for a call.
+    fn of(&self, route: &str, class: Option<&str>) -> Option<u64> {
+        let for_class = class.and_then(|class| self.by_class.get(class));
+        [self.keep_ms.as_ref(), self.by_route.get(route), for_class].into_iter().flatten().min().copied()
+    }
+}
+
 /// What the bus is given by the world.
 #[derive(Clone)]
 pub struct BusWorld {
@@ -60,8 +79,8 @@ pub struct BusWorld {
     pub handoff_seed: [u8; 32],
     /// Milliseconds since 1970.
     pub unix_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
-    /// How long a session is kept after it was last used, in milliseconds; `None` for ever.
-    pub keep_ms: Option<u64>,
+    /// How long sessions are kept.
+    pub retention: Retention,
 }
 
 /// The bus.

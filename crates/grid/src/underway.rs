@@ -44,6 +44,8 @@ pub struct Arrival {
     pub detached: bool,
     /// Whether it may be answered by a model that cannot hold all of it.
     pub compaction: Compaction,
+    /// The class of its data, in its caller's word.
+    pub data_class: Option<String>,
 }
 
 /// A call on its way: everything the steps after `decode` need.

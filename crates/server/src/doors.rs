@@ -43,6 +43,7 @@ const SESSION_NAME_MAX: usize = 128;
 const CONTINUE: HeaderName = HeaderName::from_static("x-commonwatt-continue");
 pub(crate) const SESSION: HeaderName = HeaderName::from_static("x-commonwatt-session");
 const COMPACTION: HeaderName = HeaderName::from_static("x-commonwatt-compaction");
+const DATA_CLASS: HeaderName = HeaderName::from_static("x-commonwatt-data-class");
 const DETACHED: HeaderName = HeaderName::from_static("x-commonwatt-detached");
 const VIA: HeaderName = HeaderName::from_static("x-commonwatt-via");
 
@@ -220,8 +221,33 @@ pub(crate) async fn arrive(
     });
     let (forwarded, via) = (forwarded.collect(), text(headers, &VIA).map(str::to_owned));
     let (wish, compaction, detached) = (wish(headers)?, compaction(headers)?, detached(headers)?);
+    let data_class = data_class(headers)?;
     let body = keep(body, text(headers, &header::CONTENT_LENGTH), lobby.body_bytes_max).await?;
-    Ok(Arrival { dialect, asked, in_path, principal, body, headers: forwarded, tiers, via, wish, detached, compaction })
+    let headers = forwarded;
+    Ok(Arrival {
+        dialect,
+        asked,
+        in_path,
+        principal,
+        body,
+        headers,
+        tiers,
+        via,
+        wish,
+        detached,
+        compaction,
+        data_class,
+    })
+}
+
+/// The class of what is sent, in the caller's word: `x-commonwatt-data-class: confidential`.
+fn data_class(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let Some(class) = text(headers, &DATA_CLASS).map(str::trim) else { return Ok(None) };
+    if class.is_empty() || class.len() > SESSION_NAME_MAX {
+        let message = format!("`{DATA_CLASS}` must be a word of at most {SESSION_NAME_MAX} bytes");
+        return Err(Refusal::new(RefusalKind::BadRequest, message));
+    }
+    Ok(Some(class.to_owned()))
 }
 
 /// Whether a model that cannot hold the whole conversation may answer: `x-commonwatt-compaction: off` forbids it.

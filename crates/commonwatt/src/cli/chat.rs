@@ -220,6 +220,7 @@ impl Chat<'_> {
             Command::Session(None) => self.tell_session().await?,
             Command::Session(Some(name)) => self.open(&name, Voices::Shown).await?,
             Command::Sessions => self.list_sessions().await?,
+            Command::Handoff(to) => self.hand_over(to).await?,
             Command::System(text) => {
                 let said = if text.is_some() { "the model is told so" } else { "the model is told nothing beforehand" };
                 self.conversation.set_system(text);

@@ -4,7 +4,7 @@
 mod accept;
 mod erase;
 mod export;
-mod handoff;
+pub(super) mod handoff;
 mod import;
 mod list;
 pub(super) mod paper;

@@ -45,6 +45,7 @@ fn daemon() -> Fake {
             }
             target if target.starts_with("/admin/v1/sessions?") => json(&json!({"sessions": [], "next": null})),
             target if target.ends_with("/tree") => json(&tree),
+            target if target.ends_with("/handoff") => json(&json!({ "token": "cwh_of-a-session" })),
             target if target.contains("turn=t2") => json(&up_to_two()),
             target if target.contains("/work?") || target.contains(IDS[0]) => json(&one),
             _ => fake::json(404, r#"{"error":{"message":"there is no such session"}}"#),
@@ -121,6 +122,7 @@ fn a_conversation_goes_on_with_a_session_and_back_to_an_earlier_turn() {
         ("/branch 9", "there is no turn `9` in this session", "t2"),
         ("/model beta/m", "from now on `beta/m` is asked, and told what was said so far", "t2"),
         ("/sessions", "no sessions yet", "t2"),
+        ("/handoff bob", "cwh_of-a-session", "t2"),
     ] {
         terminal.type_line(command);
         terminal.wait_for(remark);

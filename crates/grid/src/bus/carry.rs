@@ -277,7 +277,7 @@ impl Bus {
     }
 
     fn nothing_here(&self, principal: &str, session: &commonwatt_bundle::Session, name: Option<String>) -> Here {
-        let expires_ms = self.world.keep_ms.map(|keep| (self.world.unix_ms)().saturating_add(keep));
+        let expires_ms = self.expires_ms(self.world.retention.keep_ms);
         Here::nothing(principal, session, name, expires_ms)
     }
 }

@@ -52,7 +52,8 @@ impl Bus {
         let title = asked.map(|step| title(&step.items)).unwrap_or_default();
         let begin = Beginning { session: session.clone(), name: None, salt, root, title, is_stored: false };
         let mut commit = Commit::to(session.clone(), Epoch(0));
-        commit.begin = Some(self.new_session(principal, begin));
+        commit.begin = Some(self.new_session(principal, begin, None));
+        commit.expires_ms = self.expires_ms(self.world.retention.keep_ms);
         let now_ms = (self.world.unix_ms)();
         for (said, _) in follow(root, walk) {
             add(&mut commit, said, (now_ms, State::Complete), None, String::new());

@@ -62,6 +62,8 @@ pub(crate) struct Keeper {
     /// Nobody yet, where the caller does not wait.
     by: Option<By>,
     caller: Dialect,
+    /// How long the session is kept after this answer, in milliseconds.
+    keep_ms: Option<u64>,
     /// Whether what is said leaves before it is whole: only then there is a journal.
     is_streamed: bool,
     answer: Answer,
@@ -147,14 +149,18 @@ impl Bus {
         }
     }
 
-    /// When a session that is used now is to be erased, if it is not used again.
-    fn expires_ms(&self) -> Option<u64> {
-        self.world.keep_ms.map(|keep| (self.world.unix_ms)().saturating_add(keep))
+    /// How long the session of a call is kept after it.
+    fn keep_ms(&self, call: &Underway) -> Option<u64> {
+        self.world.retention.of(&call.envelope.model, call.arrival.data_class.as_deref())
     }
 
-    pub(crate) fn new_session(&self, principal: &str, begin: Beginning) -> NewSession {
+    /// When a session that is used now and kept for so long is to be erased, if it is not used again.
+    pub(crate) fn expires_ms(&self, keep_ms: Option<u64>) -> Option<u64> {
+        keep_ms.map(|keep| (self.world.unix_ms)().saturating_add(keep))
+    }
+
+    pub(crate) fn new_session(&self, principal: &str, begin: Beginning, class: Option<String>) -> NewSession {
         let Beginning { name, salt, root, title, .. } = begin;
-        let expires_ms = self.expires_ms();
         NewSession {
             principal: principal.to_owned(),
             holder: principal.to_owned(),
@@ -162,8 +168,8 @@ impl Bus {
             name,
             salt,
             root,
-            expires_ms,
-            data_class: None,
+            expires_ms: None,
+            data_class: class,
         }
     }
 
@@ -171,7 +177,9 @@ impl Bus {
     fn asked(&self, thread: &mut Thread, call: &Underway, made_ms: u64) -> Commit {
         self.remember(thread);
         let mut commit = Commit::to(thread.session.clone(), thread.epoch);
-        commit.begin = thread.begin.take().map(|begin| self.new_session(&call.arrival.principal.name, begin));
+        let (principal, class) = (&call.arrival.principal.name, &call.arrival.data_class);
+        commit.begin = thread.begin.take().map(|begin| self.new_session(principal, begin, class.clone()));
+        commit.expires_ms = self.expires_ms(self.keep_ms(call));
         for said in std::mem::take(&mut thread.said) {
             add(&mut commit, said, (made_ms, State::Complete), None, String::new());
         }
@@ -270,11 +278,11 @@ impl Keeper {
         let asked = bus.asked(&mut thread, call, made_ms);
         let head = journal_head(&call.id.0, &thread, Some(&by), made_ms, None);
         let page = Page::new(&call.id.0, Some((asked, head)));
-        let (caller, is_streamed) = (call.arrival.dialect, call.envelope.stream);
+        let (caller, is_streamed, keep_ms) = (call.arrival.dialect, call.envelope.stream, bus.keep_ms(call));
         if is_streamed {
             bus.journals.pages().push(Arc::clone(&page));
         }
-        Self { bus, thread, by: Some(by), caller, is_streamed, answer: Answer::default(), page }
+        Self { bus, thread, by: Some(by), caller, keep_ms, is_streamed, answer: Answer::default(), page }
     }
 
     /// Somebody will be asked for an answer for which its caller does not wait. What was asked is on disk then, and that
@@ -286,8 +294,8 @@ impl Keeper {
         bus.warm.begun(&thread.session);
         let head = journal_head(&call.id.0, &thread, None, made_ms, call.original.as_ref());
         bus.store.journal_begin(head).await.map_err(|error| refusal(&error))?;
-        let (caller, page) = (call.arrival.dialect, Page::new(&call.id.0, None));
-        Ok(Self { bus, thread, by: None, caller, is_streamed: true, answer: Answer::default(), page })
+        let (caller, page, keep_ms) = (call.arrival.dialect, Page::new(&call.id.0, None), bus.keep_ms(call));
+        Ok(Self { bus, thread, by: None, caller, keep_ms, is_streamed: true, answer: Answer::default(), page })
     }
 
     /// Somebody answers what was promised: the journal begins anew, under that name.
@@ -350,7 +358,7 @@ impl Keeper {
     }
 
     async fn write(self, state: State, usage: Option<Usage>, response: Option<(String, Bytes)>) -> Result<(), Refusal> {
-        let Self { bus, thread, by, answer, page, .. } = self;
+        let Self { bus, thread, by, keep_ms, answer, page, .. } = self;
         bus.journals.close(&page);
         let mut commit = match page.lines().opening.take() {
             Some((asked, _)) => asked,
@@ -370,7 +378,7 @@ impl Keeper {
             let said = Said { party, parent, canonical, link };
             add(&mut commit, said, ((bus.world.unix_ms)(), state), by.as_ref(), meta);
         }
-        commit.expires_ms = bus.expires_ms();
+        commit.expires_ms = bus.expires_ms(keep_ms);
         let Err(error) = bus.store.commit(commit).await else {
             bus.warm.begun(&thread.session);
             return Ok(());

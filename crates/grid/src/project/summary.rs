@@ -220,6 +220,7 @@ impl Grid {
             wish: Wish::Unkept,
             detached: false,
             compaction: Compaction::Off,
+            data_class: None,
         };
         let told = |refusal: Refusal| Failure::Other(format!("no summary could be written: {}", refusal.message));
         let aside = self.open(arrival).await.map_err(told)?;

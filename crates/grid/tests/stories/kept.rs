@@ -253,3 +253,18 @@ async fn calls_that_begin_a_named_session_at_once_begin_the_same_one() {
     let session = bus.session("anywhere", "plan").await.unwrap();
     assert_eq!(bus.tree(&session).await.unwrap().len(), 16);
 }
+
+#[tokio::test]
+async fn data_of_a_class_is_kept_as_long_as_its_class_allows() {
+    let (_dir, scene) = scene([Supplier::frontier("alpha")]);
+    let bus = scene.grid.bus().unwrap();
+    let plain = scene.call(&chat(false, &[user("one")])).await.unwrap();
+    let plain = bus.session("anywhere", &plain.served.session.unwrap().0).await.unwrap();
+    assert_eq!((plain.data_class, plain.expires_ms), (None, None));
+    let secret = Ask { data_class: Some("secret".into()), ..chat(false, &[user("two")]) };
+    let secret = scene.call(&secret).await.unwrap();
+    let secret = bus.session("anywhere", &secret.served.session.unwrap().0).await.unwrap();
+    assert_eq!(secret.data_class.as_deref(), Some("secret"));
+    let left = secret.expires_ms.unwrap() - secret.updated_ms;
+    assert!((59_000..=60_000).contains(&left), "{left} ms");
+}

@@ -10,7 +10,7 @@ use commonwatt_core::admission::{CallId, Grants};
 use commonwatt_core::attempt::Limits;
 use commonwatt_core::fleet::Tier;
 use commonwatt_core::refusal::Refusal;
-use commonwatt_grid::bus::{Bus, BusWorld, Wish};
+use commonwatt_grid::bus::{Bus, BusWorld, Retention, Wish};
 use commonwatt_grid::decode::Asked;
 use commonwatt_grid::identity::{Key, Keyring, hash_key};
 use commonwatt_grid::meters::Meters;
@@ -162,7 +162,7 @@ impl Scene {
             seed: *blake3::hash(&unix_ms().to_le_bytes()).as_bytes(),
             handoff_seed: [7; 32],
             unix_ms: Arc::new(unix_ms),
-            keep_ms: None,
+            retention: Retention { by_class: [("secret".to_owned(), 60_000)].into(), ..Retention::default() },
         };
         let bus = Bus::new(Store::open(options).unwrap(), bus);
         let grid = Grid::new(generation(&sims, &specs), world(), CALLS_MAX, Some(bus));
@@ -279,6 +279,7 @@ pub(crate) struct Ask {
     pub(crate) via: Option<String>,
     pub(crate) wish: Wish,
     pub(crate) compaction: Compaction,
+    pub(crate) data_class: Option<String>,
     pub(crate) detached: bool,
     /// The whole request, instead of one made of the rest.
     pub(crate) whole: Option<Value>,
@@ -297,6 +298,7 @@ impl Ask {
             via: None,
             wish: Wish::Recognised,
             compaction: Compaction::Allowed,
+            data_class: None,
             detached: false,
             whole: None,
         }
@@ -350,6 +352,7 @@ impl Ask {
             via: self.via.clone(),
             wish: self.wish.clone(),
             compaction: self.compaction,
+            data_class: self.data_class.clone(),
             detached: self.detached,
         }
     }

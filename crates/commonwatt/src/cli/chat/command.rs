@@ -13,6 +13,7 @@ pub(super) const HELP: &str = "  /model NAME    go on with another model; withou
   /branch N      go on from turn N
   /session NAME  go on with another session; without a name, say which this is
   /sessions      list the sessions
+  /handoff KEY   offer this session to another key; without a name, to whoever has the token
   /clear         forget the conversation and begin another session
   /save FILE     write it to a file: Markdown, or JSON where the name ends in .json
   /quit          leave, as Ctrl-D does
@@ -20,9 +21,10 @@ pub(super) const HELP: &str = "  /model NAME    go on with another model; withou
 ";
 
 /// The words, for completion.
-pub(super) const WORDS: [&str; 12] = [
+pub(super) const WORDS: [&str; 13] = [
     "/branch",
     "/clear",
+    "/handoff",
     "/help",
     "/model",
     "/quit",
@@ -47,6 +49,7 @@ pub(super) enum Command {
     Branch(String),
     Session(Option<String>),
     Sessions,
+    Handoff(Option<String>),
     Clear,
     Save(PathBuf),
     Quit,
@@ -76,6 +79,7 @@ impl Command {
             ("/branch", None) => return Err("say which turn: `/branch N`; `/tree` shows their numbers".to_owned()),
             ("/session", name) => Self::Session(name),
             ("/sessions", _) => Self::Sessions,
+            ("/handoff", to) => Self::Handoff(to),
             ("/clear", _) => Self::Clear,
             ("/save", Some(path)) => Self::Save(path.into()),
             ("/save", None) => return Err("name the file: `/save FILE`".to_owned()),
@@ -97,6 +101,8 @@ mod tests {
 
     #[test]
     fn commands_are_told_from_questions() {
+        assert_eq!(Command::parse("/handoff bob"), Ok(Some(Command::Handoff(Some("bob".into())))));
+        assert_eq!(Command::parse("/handoff"), Ok(Some(Command::Handoff(None))));
         assert_eq!(Command::parse("what is /help?"), Ok(None));
         assert_eq!(Command::parse("/etc/hosts is empty"), Ok(None));
         assert_eq!(Command::parse("/ "), Ok(None));

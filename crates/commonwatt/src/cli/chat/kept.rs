@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use anyhow::bail;
+use reqwest::Method;
+use serde_json::json;
 use tokio::time::sleep;
 
 use super::conversation::Exchange;
 use super::{Chat, Voices};
 use crate::admin::sessions::{List, SessionLine, Told, Tree, TurnLine, understood};
+use crate::cli::session::handoff;
 use crate::cli::session::paper::{self, Paper};
 use crate::term::{self, Paint};
 use crate::when;
@@ -70,6 +73,19 @@ impl Chat<'_> {
             Voices::Silent => {}
         }
         self.screen.remark(remark)?;
+        Ok(())
+    }
+
+    /// Offers this session, as it stands now, to another key.
+    pub(super) async fn hand_over(&mut self, to: Option<String>) -> anyhow::Result<()> {
+        let Some(id) = self.conversation.session().map(str::to_owned) else { return self.no_session_yet() };
+        let id = self.admin.find_session(&id).await?.id;
+        let terms = to.as_ref().map_or_else(|| json!({}), |to| json!({ "audience": to }));
+        let path = format!("/admin/v1/sessions/{id}/handoff");
+        let offered = handoff::asked(&self.admin, Method::POST, &path, Some(&terms)).await?;
+        let whoever = to.as_deref().map_or_else(|| "whoever has it".to_owned(), term::tame_line);
+        self.screen.remark(&format!("good for an hour, once, for {whoever}: `commonwatt session accept TOKEN`"))?;
+        term::line(handoff::text(&offered, "token"))?;
         Ok(())
     }
 

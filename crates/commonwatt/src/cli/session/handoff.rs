@@ -68,7 +68,12 @@ pub(super) async fn run(admin: &Admin, arguments: &Arguments) -> anyhow::Result<
 }
 
 /// Sends a request and reads the answer.
-pub(super) async fn asked(admin: &Admin, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+pub(in crate::cli) async fn asked(
+    admin: &Admin,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> anyhow::Result<Value> {
     let request = admin.request(method, path);
     let request = match body {
         Some(body) => request.json(body),
@@ -78,7 +83,7 @@ pub(super) async fn asked(admin: &Admin, method: Method, path: &str, body: Optio
 }
 
 /// A member that is a text; empty where there is none.
-pub(super) fn text<'a>(said: &'a Value, name: &str) -> &'a str {
+pub(in crate::cli) fn text<'a>(said: &'a Value, name: &str) -> &'a str {
     said.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 

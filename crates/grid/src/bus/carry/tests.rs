@@ -35,7 +35,7 @@ fn bus_of(dir: &Path, bytes_max: u64) -> Arc<Bus> {
         seed: [9; 32],
         handoff_seed: [8; 32],
         unix_ms: Arc::new(|| 1_900_000_000_000),
-        keep_ms: None,
+        retention: crate::bus::Retention::default(),
     };
     Bus::new(store.unwrap(), world)
 }
