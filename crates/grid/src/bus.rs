@@ -1,8 +1,8 @@
 //! The bus: sessions that outlive every model.
 //!
-//! [`handoff`] lets another go on with one. [`recall`] finds a call's session before it is planned; [`keep`] writes down what was said, while it is said and when
-//! it is whole. The store is asked before an answer begins only where a session is not at hand (after a restart, or when
-//! a caller leaves its history to the bus).
+//! `recall` finds a call's session before it is planned; [`keep`] writes down what was said, while it is said and when it
+//! is whole; [`handoff`] lets another go on with it. The store is asked before an answer begins only where a session is
+//! not at hand (after a restart, or when a caller leaves its history to the bus).
 
 pub mod carry;
 pub mod conversations;

@@ -30,7 +30,7 @@ use crate::bus::not_found;
 use crate::relay::{AnswerBody, Answered, Relay, Served};
 use crate::request::{Arrival, Underway};
 
-/// Answers under way at once. Each may hold [`log::LOG_BYTES_MAX`], so all of them half a gigabyte, and none does unless
+/// Answers under way at once. Each may hold `log::LOG_BYTES_MAX`, so all of them half a gigabyte, and none does unless
 /// it is as long as a book.
 pub const UNDER_WAY_MAX: usize = 64;
 /// Of those, one caller's: nobody keeps all others out.
