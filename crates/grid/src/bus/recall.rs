@@ -136,7 +136,7 @@ impl Bus {
         let said = decode(asking.dialect, asking.body).map_err(bad)?.items;
         let mut continued = continued(asking.dialect, asking.body, history).map_err(bad)?;
         lossy.append(&mut continued.lossy);
-        let base = Base { place, link, is_answered: true };
+        let base = Base { place, link, is_answered: true, messages: None };
         let thread = self.thread(asking, (hints, tenure.epoch), base, Walk::of_what_was_said(said, link));
         Ok(Recalled { thread, continued: Some(Continued { lossy, ..continued }) })
     }
@@ -169,7 +169,7 @@ impl Bus {
                 base
             }
             // Nothing of it is known there: a branch of its own, from the root.
-            (None, Some((_, Some(root)))) => Base { place: root, link: seed, is_answered: false },
+            (None, Some((_, Some(root)))) => Base { place: root, link: seed, is_answered: false, messages: None },
             (None, Some((name, None))) => return Ok(Some(self.begin(asking, hints, Some(name.to_owned()), walk))),
             (None, None) => return Ok(Some(self.begin(asking, hints, None, walk))),
         };
@@ -186,21 +186,25 @@ impl Bus {
         let from = if mark.is_some() { 0 } else { first_answer.unwrap_or(walk.steps.len()) };
         let candidates: Vec<(usize, Link)> =
             walk.steps.iter().enumerate().skip(from).map(|(at, step)| (at, step.link)).rev().collect();
+        let base = |at: usize, link: Link, place: Place| {
+            let step = walk.steps.get(at).filter(|step| step.party != Party::Model);
+            Base { place, link, is_answered: true, messages: step.map(|step| step.messages) }
+        };
         let warm = candidates.iter().find_map(|(at, link)| {
             let place = self.warm.place(link).filter(&is_wanted)?;
-            Some((Base { place, link: *link, is_answered: true }, at + 1))
+            Some((base(*at, *link, place), at + 1))
         });
         if warm.is_some() {
             return Ok(warm);
         }
         if let Some(Mark { link, place, .. }) = mark {
-            return Ok(Some((Base { place: place.clone(), link: *link, is_answered: true }, 0)));
+            return Ok(Some((Base { place: place.clone(), link: *link, is_answered: true, messages: None }, 0)));
         }
         let asked: Vec<Link> = candidates.iter().take(LOOKED_UP_MAX).map(|(_, link)| *link).collect();
         let found = self.look_up(&asked).await?.filter(|(_, place)| is_wanted(place));
         Ok(found.and_then(|(newest, place)| {
             let (at, link) = candidates.get(newest)?;
-            Some((Base { place, link: *link, is_answered: true }, at + 1))
+            Some((base(*at, *link, place), at + 1))
         }))
     }
 
@@ -214,7 +218,7 @@ impl Bus {
             .warm
             .begin(asking.principal, Beginning { session, name, salt, root: root(&salt), title, is_stored: false });
         let place = Place { session: begin.session, turn: begin.root };
-        let base = Base { place, link: seed(asking, hints), is_answered: false };
+        let base = Base { place, link: seed(asking, hints), is_answered: false, messages: None };
         Recalled { thread: self.thread(asking, (hints, Epoch(0)), base, walk), continued: None }
     }
 
@@ -277,13 +281,23 @@ struct Base {
     link: Link,
     /// Whether a model has spoken in it.
     is_answered: bool,
+    /// So many messages of the request it takes, where the last of them is a beginning to rely upon.
+    messages: Option<usize>,
 }
 
 impl Thread {
     /// The place of a call whose history is known up to `base` and goes on with `walk`.
     fn new(dialect: Dialect, base: Base, walk: Walk) -> Self {
-        let Base { place: Place { session, turn: mut parent }, mut link, mut is_answered } = base;
-        let (mut said, mut reached) = (Vec::with_capacity(walk.steps.len()), Vec::new());
+        let known = base.messages.map(|messages| Mark {
+            messages,
+            bytes: 0,
+            hash: [0; 32],
+            link: base.link,
+            place: base.place.clone(),
+            is_answered: base.is_answered,
+        });
+        let Base { place: Place { session, turn: mut parent }, mut link, mut is_answered, .. } = base;
+        let (mut said, mut reached) = (Vec::with_capacity(walk.steps.len()), Vec::from_iter(known));
         for Step { party, items, link: after, messages } in walk.steps {
             let canonical = canonical(&Turn { parent, party, dialect: dialect.word(), items });
             let turn = canonical.id;
