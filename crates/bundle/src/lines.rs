@@ -37,7 +37,7 @@ pub(crate) fn write(file: &str, session: &Session) -> Result<Vec<u8>, BadBundle>
     Ok(out)
 }
 
-/// Reads a session. Whether it holds together is not looked at yet, nor whether it is written as [`write`] would.
+/// Reads a session. Whether it holds together is not looked at yet, nor whether it is written as [`write()`] would.
 pub(crate) fn read(file: &str, bytes: &[u8]) -> Result<Session, BadBundle> {
     let form = |number: usize, what: &str| BadBundle::new(file, Wrong::Form(format!("line {number}: {what}")));
     let text = std::str::from_utf8(bytes).map_err(|_| BadBundle::new(file, Wrong::Form("not UTF-8".to_owned())))?;

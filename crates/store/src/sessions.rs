@@ -103,7 +103,7 @@ impl Store {
     }
 }
 
-/// Every column that [`read`] needs, in its order.
+/// Every column that `read` needs, in its order.
 const COLUMNS: &str = "SELECT s.row, s.id, s.principal, s.name, s.title, s.root, coalesce(t.id, s.root), s.epoch, \
      s.holder, s.created_ms, s.updated_ms, s.expires_ms, s.data_class, s.turns, s.erased_ms, s.salt, s.key \
      FROM sessions s LEFT JOIN turns t ON t.row = s.head WHERE ";
