@@ -304,8 +304,9 @@ impl Thread {
             said.push(Said { party, parent, canonical, link: after });
             (parent, link) = (turn, after);
             is_answered |= party == Party::Model;
-            // A model may go on speaking in the next message, so what it said is not a beginning to rely upon.
-            if party != Party::Model {
+            // A model may go on speaking in the next message, so what it said is not a beginning to rely upon; and what no
+            // model has answered yet is nobody's in particular, so it is read again.
+            if party != Party::Model && is_answered {
                 let place = Place { session: session.clone(), turn };
                 reached.push(Mark { messages, bytes: 0, hash: [0; 32], link, place, is_answered });
             }

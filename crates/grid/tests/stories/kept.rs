@@ -127,6 +127,9 @@ async fn the_same_first_words_begin_another_session_each_time() {
     let one = scene.call(&chat(false, &[user("hi")])).await.unwrap();
     let other = scene.call(&chat(false, &[user("hi")])).await.unwrap();
     assert_ne!(one.served.session, other.served.session);
+    for told in [&one, &other] {
+        assert_eq!(parties(&scene.kept_of(told).await), [Party::User, Party::Model]);
+    }
 }
 
 #[tokio::test]
