@@ -181,7 +181,7 @@ impl Bus {
     /// The longest known part of a history: where it ends, and how many steps of the walk it takes. A history in which
     /// no model has spoken yet is nobody's in particular.
     async fn known(&self, walk: &Walk, is_wanted: impl Fn(&Place) -> bool) -> Result<Option<(Base, usize)>, Refusal> {
-        let mark = walk.known.as_ref().filter(|mark| mark.is_answered);
+        let mark = walk.known.as_ref();
         let first_answer = walk.steps.iter().position(|step| step.party == Party::Model);
         let from = if mark.is_some() { 0 } else { first_answer.unwrap_or(walk.steps.len()) };
         let candidates: Vec<(usize, Link)> =
@@ -294,7 +294,6 @@ impl Thread {
             hash: [0; 32],
             link: base.link,
             place: base.place.clone(),
-            is_answered: base.is_answered,
         });
         let Base { place: Place { session, turn: mut parent }, mut link, mut is_answered, .. } = base;
         let (mut said, mut reached) = (Vec::with_capacity(walk.steps.len()), Vec::from_iter(known));
@@ -308,7 +307,7 @@ impl Thread {
             // model has answered yet is nobody's in particular, so it is read again.
             if party != Party::Model && is_answered {
                 let place = Place { session: session.clone(), turn };
-                reached.push(Mark { messages, bytes: 0, hash: [0; 32], link, place, is_answered });
+                reached.push(Mark { messages, bytes: 0, hash: [0; 32], link, place });
             }
         }
         let mark = |stone: &Stone| {

@@ -157,7 +157,7 @@ mod tests {
             let step = walk.steps.iter().rev().find(|step| step.messages <= stone.messages)?;
             let place = Place { session: SessionId("s".into()), turn: TurnId([0; 32]) };
             let Stone { messages, bytes, hash } = *stone;
-            Some(Mark { messages, bytes, hash, link: step.link, place, is_answered: false })
+            Some(Mark { messages, bytes, hash, link: step.link, place })
         };
         walk.stones.iter().filter_map(mark).collect()
     }

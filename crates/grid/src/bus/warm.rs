@@ -61,7 +61,8 @@ pub(crate) struct Place {
     pub(crate) turn: TurnId,
 }
 
-/// How a request began that has been read before: the same bytes mean the same turns, and are not read again.
+/// How a request began that has been read before: the same bytes mean the same turns, and are not read again. A model has
+/// spoken among them.
 #[derive(Clone, Debug)]
 pub(crate) struct Mark {
     /// So many messages.
@@ -74,8 +75,6 @@ pub(crate) struct Mark {
     pub(crate) link: Link,
     /// The turn that it ends with.
     pub(crate) place: Place,
-    /// Whether a model has spoken among them.
-    pub(crate) is_answered: bool,
 }
 
 /// How a session's requests begin: the hash of caller and first message.
